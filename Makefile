@@ -1,0 +1,46 @@
+# Everything sets itself up: `make test` and `make demo` work on a fresh checkout.
+# PYTHON chooses the interpreter of the virtual environment (3.11 or newer).
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: test demo lint bench format lock matrix clean
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: $(READY)
+	$(BIN)/python -m examples.shop.demo
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The same tests against the oldest and other supported FastAPI versions, each in a venv of its own.
+matrix: $(READY)
+	$(BIN)/python tools/matrix.py $(ARGS)
+
+# Pins every dependency with its hashes. --no-annotate keeps the file short; no index is named in it.
+lock: $(READY)
+	$(BIN)/python tools/lock.py
+
+$(READY): pyproject.toml requirements.lock tools/setup_venv.py
+	$(PYTHON) tools/setup_venv.py $(VENV)
+	@touch $@
+
+$(VENV)/.bench: $(READY) requirements-bench.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-bench.lock
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,128 @@
+"""One app's backstay: its parts, and the only place contexts are opened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from backstay.clock import Clock, SystemClock
+from backstay.context import Context, Origin, Work
+from backstay.errors import AlreadyInstalled, NotInstalled
+from backstay.part import Part
+from backstay.settings import Settings
+
+__all__ = ["Backstay"]
+
+_SWITCHES = {"tasks": "backstay.tasks.add_tasks(app)"}
+
+
+class Backstay:
+    """What one app has switched on. ``backstay.web.install(app)`` makes it and keeps it.
+
+    Args:
+        settings: where ``ctx.settings`` looks. ``None`` means the environment alone.
+        clock: time and randomness for every part. ``None`` means the machine's.
+        logger: the logger under ``ctx.logger``. ``None`` means the one named ``"app"``.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self.settings = settings if settings is not None else Settings()
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self.logger = logger if logger is not None else logging.getLogger("app")
+        self._parts: dict[str, Part] = {}
+        self._open: list[Part] = []
+        self.started = False
+
+    def add(self, part: Part) -> None:
+        """Switch a part on.
+
+        Raises:
+            AlreadyInstalled: a part with that attribute is on already.
+            RuntimeError: the app has started; parts are chosen before that.
+        """
+        if part.attribute in self._parts:
+            raise AlreadyInstalled(
+                f"{part.attribute!r} is switched on for this app already; call its add_… once, "
+                "with all its options"
+            )
+        if self.started:
+            raise RuntimeError(
+                f"{part.attribute!r} was switched on after the app had started; do it where the "
+                "app is made"
+            )
+        self._parts[part.attribute] = part
+
+    def part(self, attribute: str) -> Part:
+        """The part behind ``ctx.<attribute>``.
+
+        Raises:
+            NotInstalled: it is a part backstay has, but this app did not switch it on.
+            AttributeError: there is no such thing.
+        """
+        try:
+            return self._parts[attribute]
+        except KeyError:
+            pass
+        if attribute in _SWITCHES:
+            raise NotInstalled(
+                f"ctx.{attribute} is not switched on for this app: "
+                f"call {_SWITCHES[attribute]} where the app is made"
+            )
+        raise AttributeError(
+            f"a Context has no attribute {attribute!r}; this app's parts are: "
+            f"{', '.join(self._parts) or 'none'}"
+        )
+
+    def covers(self, other: Backstay) -> bool:
+        """Whether this app has every part that ``other`` has."""
+        return other is self or other._parts.keys() <= self._parts.keys()
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self._parts.values())
+
+    def open(
+        self,
+        origin: Origin,
+        work: Work | None = None,
+        *,
+        correlation_id: str | None = None,
+        parent: Context | None = None,
+    ) -> Context:
+        """Open the context of one piece of work.
+
+        Args:
+            origin: what kind of work it is.
+            work: the running thing. ``None`` for work that backstay does not run itself.
+            correlation_id: ``None`` takes the parent's, or a new one.
+            parent: the context of the work that started this one.
+        """
+        if correlation_id is None:
+            correlation_id = parent.correlation_id if parent is not None else self.clock.new_id()
+        return Context(self, work, origin=origin, correlation_id=correlation_id, parent=parent)
+
+    async def start(self) -> None:
+        """Open every part. If one fails, those already open are closed and the error is raised."""
+        self.started = True
+        try:
+            for part in self._parts.values():
+                await part.open()
+                self._open.append(part)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close what is open, last opened first. A part that fails to close is logged."""
+        self.started = False
+        while self._open:
+            part = self._open.pop()
+            try:
+                await part.close()
+            except Exception:
+                self.logger.exception("closing the part %r failed", part.attribute)

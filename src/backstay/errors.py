@@ -1,0 +1,129 @@
+"""The error tree of the whole project, and nothing else.
+
+::
+
+    BackstayError
+    ├── NotInstalled          the app was never given to add_tasks() or install()
+    ├── AlreadyInstalled      it was given twice, with options that cannot both hold
+    ├── MissingExtra          a door needs a package that is not there      (ImportError)
+    ├── SettingMissing        a required setting has no value               (KeyError)
+    ├── ContextClosed         the piece of work this context stood for is over
+    └── TaskError             something about one background task
+        ├── TasksClosed       the app is stopping and takes no more tasks
+        ├── TooManyTasks      max_pending is reached; the caller hears 503
+        ├── TaskTimeout       the task ran longer than its timeout          (TimeoutError)
+        ├── TaskCancelled     backstay cancelled the task: cancel() or shutdown
+        ├── TaskCrashed       the task raised a BaseException; see __cause__
+        └── HeldTaskFailed    a task the answer waited for failed; 500
+
+Messages say what happened, the value found and the remedy. Every class lives here so that
+catching one never imports a door. ``status`` is the HTTP status a client hears if the error
+reaches it; ``title`` and ``public_detail`` are all that client is told (RFC 9457).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AlreadyInstalled",
+    "BackstayError",
+    "ContextClosed",
+    "HeldTaskFailed",
+    "MissingExtra",
+    "NotInstalled",
+    "SettingMissing",
+    "TaskCancelled",
+    "TaskCrashed",
+    "TaskError",
+    "TaskTimeout",
+    "TasksClosed",
+    "TooManyTasks",
+]
+
+
+class BackstayError(Exception):
+    """Anything backstay raises on purpose."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal Server Error"
+    retry_after_s: ClassVar[int | None] = None
+    public_detail: ClassVar[str] = "The server could not finish this request."
+
+
+class NotInstalled(BackstayError):
+    """A backstay parameter was used in an app that backstay does not know."""
+
+
+class AlreadyInstalled(BackstayError):
+    """The same part was switched on twice for one app."""
+
+
+class MissingExtra(BackstayError, ImportError):
+    """A door was opened whose third-party package is not installed.
+
+    Args:
+        extra: the extra that brings it, as in ``pip install "backstay[extra]"``.
+        package: the import that failed.
+    """
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__(
+            f"backstay.{extra} needs the package {package!r}, which is not installed: "
+            f'pip install "backstay[{extra}]"',
+            name=package,
+        )
+
+
+class SettingMissing(BackstayError, KeyError):
+    """A setting that was required is in none of the sources."""
+
+    def __str__(self) -> str:
+        # KeyError shows repr(args[0]), which would quote a whole sentence.
+        return str(self.args[0]) if self.args else ""
+
+
+class ContextClosed(BackstayError):
+    """Something was asked of a context whose work is over."""
+
+
+class TaskError(BackstayError):
+    """Something about one background task."""
+
+
+class TasksClosed(TaskError):
+    """The app is stopping; a task scheduled now could never run."""
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 5
+    public_detail = "The server is stopping and takes no new background work. Try again shortly."
+
+
+class TooManyTasks(TaskError):
+    """``max_pending`` tasks are waiting already, so this one was refused rather than lost."""
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 5
+    public_detail = "The server has too much background work waiting. Try again shortly."
+
+
+class TaskTimeout(TaskError, TimeoutError):
+    """A task ran longer than its ``timeout``."""
+
+
+class TaskCancelled(TaskError):
+    """backstay cancelled the task. An error handler receives this as its ``error``."""
+
+
+class TaskCrashed(TaskError):
+    """A task raised something that is no ``Exception`` (SystemExit, a leaked CancelledError).
+
+    The original is ``__cause__``. Error handlers are typed to take an ``Exception``, so they
+    get this one around it.
+    """
+
+
+class HeldTaskFailed(TaskError):
+    """A task scheduled with ``wait=True`` failed, so the request it held fails with it."""

@@ -1,0 +1,128 @@
+"""Log lines that say which piece of work they belong to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+__all__ = [
+    "ContextLogger",
+    "CorrelationFilter",
+    "JsonFormatter",
+    "configure_logging",
+    "correlation_id",
+    "sane_correlation_id",
+]
+
+correlation_id: ContextVar[str | None] = ContextVar("backstay_correlation_id", default=None)
+"""The id of the piece of work that is running, ``None`` outside any."""
+
+# What a client may choose: enough for UUIDs, ULIDs, W3C trace ids and base64, and nothing
+# that could break a log line, a header or a terminal.
+_SANE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._~+/=:@\-]{0,127}")
+
+
+def sane_correlation_id(value: bytes) -> str | None:
+    """The id a client sent, or ``None`` if it is not one to repeat in logs and headers.
+
+    1 to 128 characters out of letters, digits and ``._~+/=:@-``, the first one a letter or digit.
+    """
+    return value.decode("ascii") if _SANE.fullmatch(value) else None
+
+
+class ContextLogger(logging.LoggerAdapter[logging.Logger]):
+    """A standard logger adapter; every record carries ``correlation_id``."""
+
+    def __init__(self, logger: logging.Logger, correlation: str) -> None:
+        super().__init__(logger, {"correlation_id": correlation})
+        self._correlation = correlation
+
+    def get_correlation_id(self) -> str:
+        """The id on this logger's records; show it to users as the reference of an error."""
+        return self._correlation
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        # LoggerAdapter's own version drops the caller's extra.
+        kwargs["extra"] = {"correlation_id": self._correlation, **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+class CorrelationFilter(logging.Filter):
+    """Puts ``correlation_id`` on records of every logger, ``"-"`` outside any work.
+
+    Attach it to a handler, not to a logger: filters of a logger do not see its children.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "correlation_id"):
+            record.correlation_id = correlation_id.get() or "-"
+        return True
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC, ISO 8601), level, logger, message, correlation_id.
+
+    What was passed as ``extra=`` follows under its own names, values that are not JSON as
+    their ``str``; an exception is under ``exception`` as text.
+    """
+
+    _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, value in record.__dict__.items():
+            if name not in self._STANDARD and name not in line:
+                line[name] = value
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def configure_logging(
+    *, as_json: bool = False, level: int | str = logging.INFO, stream: TextIO | None = None
+) -> logging.Handler:
+    """Send every log line of the process to one place, correlation ids included.
+
+    Replaces the handlers of the root logger, and lets uvicorn's loggers speak through it too.
+    Call it from the program that owns the process, once.
+
+    Args:
+        as_json: ``True`` writes one JSON object a line instead of text.
+        level: the root logger's level.
+        stream: where to write. ``None`` means standard error.
+
+    Returns:
+        The handler, should you want to change it further.
+    """
+    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
+    handler.addFilter(CorrelationFilter())
+    handler.setFormatter(
+        JsonFormatter()
+        if as_json
+        else logging.Formatter(
+            "%(asctime)s %(levelname)-8s [%(correlation_id)s] %(name)s: %(message)s"
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    return handler

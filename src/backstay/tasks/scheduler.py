@@ -1,0 +1,225 @@
+"""How tasks are scheduled: four moments, one way of writing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar, overload
+
+from typing_extensions import ParamSpec
+
+from backstay.calls import name_of, require_function
+from backstay.context import Context, Moment
+from backstay.errors import HeldTaskFailed
+from backstay.tasks.config import TaskConfig, When
+from backstay.tasks.outcome import Skipped
+from backstay.tasks.retry import Retry
+from backstay.tasks.supervisor import AnyTask, Batch, Supervisor, start_or_skip
+from backstay.tasks.task import Task, TaskErrorHandler
+from backstay.web.exchange import Exchange
+
+__all__ = ["Schedule", "TaskScheduler"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_WORD = {Moment.RETURNED: "after_route", Moment.ANSWERED: "after_response"}
+
+
+class _Schedulable:
+    """One moment, with options: where ``schedule`` and ``task`` live."""
+
+    __slots__ = ("_config", "_moment")
+
+    def __init__(self, moment: Moment, config: TaskConfig) -> None:
+        self._moment = moment
+        self._config = config
+
+    def _get_scheduler(self) -> TaskScheduler:
+        raise NotImplementedError
+
+    @overload
+    def schedule(
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Task[P, R]: ...
+
+    @overload
+    def schedule(
+        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Task[P, R]: ...
+
+    def schedule(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Task[..., Any]:
+        """Run ``func(*args, **kwargs)`` in the background, at this moment.
+
+        Async functions run in the event loop, sync ones in threads of their own. May be called
+        from any thread. The context variables of the caller are visible in the function.
+
+        Returns:
+            The task. Keeping it is optional.
+
+        Raises:
+            TypeError: ``func`` is not a function, or is a coroutine that was called already.
+            TooManyTasks: ``max_pending`` tasks are waiting; unhandled, the client hears 503.
+            TasksClosed: the app has stopped.
+        """
+        return self._get_scheduler()._accept(func, args, kwargs, self._config, self._moment)
+
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        shield: bool | None = None,
+        on_error: TaskErrorHandler | None = None,
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        when: When | None = None,
+        limit: int | None = None,
+        limit_key: Hashable | None = None,
+        wait: bool | None = None,
+    ) -> Schedule:
+        """The same moment with options; ``schedule`` comes next. ``TaskConfig`` explains each.
+
+        Raises:
+            TypeError, ValueError: an option makes no sense, alone or at this moment.
+        """
+        config = TaskConfig(
+            name=name,
+            shield=shield,
+            on_error=on_error,
+            timeout=timeout,
+            retry=retry,
+            when=when,
+            limit=limit,
+            limit_key=limit_key,
+            wait=wait,
+        )
+        if wait and self._moment is not Moment.RETURNED:
+            raise ValueError("wait=True holds the response, so it goes with tasks.after_route only")
+        if when is not None and self._moment is Moment.OPENED:
+            raise ValueError(
+                f"when={when!r} says which end to wait for, and tasks.task(...) waits for none; "
+                "use tasks.after_route or tasks.after_response"
+            )
+        if wait and when not in (None, "success"):
+            raise ValueError(
+                f"wait=True holds a response, and there is none to hold for when={when!r}"
+            )
+        return Schedule(self._get_scheduler(), self._moment, config.over(self._config))
+
+
+class Schedule(_Schedulable):
+    """``tasks.after_route``, ``tasks.after_response``, or what ``.task(...)`` gave."""
+
+    __slots__ = ("_scheduler",)
+
+    def __init__(self, scheduler: TaskScheduler, moment: Moment, config: TaskConfig) -> None:
+        super().__init__(moment, config)
+        self._scheduler = scheduler
+
+    def _get_scheduler(self) -> TaskScheduler:
+        return self._scheduler
+
+
+class TaskScheduler(_Schedulable):
+    """What ``tasks: Tasks`` and ``ctx.tasks`` are: one context's way to schedule.
+
+    ``schedule`` and ``task`` start now, beside the caller. ``after_route`` and
+    ``after_response`` wait for the work this belongs to.
+    """
+
+    __slots__ = ("_after_response", "_after_route", "_batches", "_ctx", "_supervisor")
+
+    def __init__(self, ctx: Context, supervisor: Supervisor, defaults: TaskConfig) -> None:
+        super().__init__(Moment.OPENED, defaults)
+        self._ctx = ctx
+        self._supervisor = supervisor
+        self._batches: dict[Moment, Batch] | None = None
+        self._after_route: Schedule | None = None
+        self._after_response: Schedule | None = None
+
+    def _get_scheduler(self) -> TaskScheduler:
+        return self
+
+    @property
+    def after_route(self) -> Schedule:
+        """At RETURNED: the endpoint returned and its function-scoped dependencies exited cleanly."""
+        if self._after_route is None:
+            self._after_route = Schedule(self, Moment.RETURNED, self._config)
+        return self._after_route
+
+    @property
+    def after_response(self) -> Schedule:
+        """At ANSWERED: the body is out and request-scoped dependencies have exited."""
+        if self._after_response is None:
+            self._after_response = Schedule(self, Moment.ANSWERED, self._config)
+        return self._after_response
+
+    async def settle(self) -> None:
+        """Wait until no task of the whole app runs or waits. For tests and scripts.
+
+        Raises:
+            RuntimeError: called from inside a task, which would wait for itself.
+        """
+        await self._supervisor.settled()
+
+    def _accept(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        config: TaskConfig,
+        moment: Moment,
+    ) -> AnyTask:
+        if not callable(func):
+            require_function(func, "schedule")
+        supervisor = self._supervisor
+        supervisor.check_room(lambda: config.name or name_of(func))
+        ctx = self._ctx
+        task: AnyTask = Task(func, args, kwargs, config, supervisor, ctx)
+        if threading.get_ident() != supervisor.thread:
+            task.remember_variables()
+            if config.wait:
+                self._hold(task)
+            if moment is Moment.OPENED:
+                supervisor.in_loop(lambda: supervisor.submit(task))
+            else:
+                supervisor.in_loop(lambda: self._wait_for(moment, task))
+        elif moment is Moment.OPENED:
+            supervisor.submit(task)
+            work = ctx.work
+            if isinstance(work, Exchange):
+                work.let_tasks_start = True
+        else:
+            task.remember_variables()
+            if config.wait:
+                self._hold(task)
+            self._wait_for(moment, task)
+        return task
+
+    def _wait_for(self, moment: Moment, task: AnyTask) -> None:
+        ctx = self._ctx
+        if ctx.moment >= moment:
+            start_or_skip(self._supervisor, task, bool(ctx.succeeded), f"this {ctx.origin}")
+            return
+        if self._batches is None:
+            self._batches = {}
+        batch = self._batches.get(moment)
+        if batch is None:
+            batch = self._batches[moment] = Batch(self._supervisor, f"this {ctx.origin}")
+            ctx.at(moment, batch.fire)
+        batch.add(task)
+
+    def _hold(self, task: AnyTask) -> None:
+        async def until_done() -> None:
+            outcome = await task.wait()
+            if not outcome.ok and not isinstance(outcome, Skipped):
+                raise HeldTaskFailed(
+                    f"the response was held for the task {task.name!r}, which ended as {outcome!r}"
+                )
+
+        work = self._ctx.work
+        if work is None:
+            raise ValueError(
+                f"wait=True needs an answer to hold, and a {self._ctx.origin} has none"
+            )
+        work.hold_answer(until_done)

@@ -1,0 +1,104 @@
+"""``running(app)``: an async client over the app's real lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from backstay.context import Context, Origin
+from backstay.errors import MissingExtra
+from backstay.web.installation import installed
+
+try:
+    import httpx
+except ImportError as missing:
+    raise MissingExtra("testing", "httpx") from missing
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from backstay.tasks.scheduler import TaskScheduler
+
+__all__ = ["RunningApp", "running"]
+
+
+class RunningApp(httpx.AsyncClient):
+    """An ``httpx.AsyncClient`` whose requests go straight into the running app.
+
+    Attributes:
+        ctx: a context of the app outside any request, to schedule tasks or read settings with.
+    """
+
+    ctx: Context
+
+    @property
+    def tasks(self) -> TaskScheduler:
+        """The app's tasks; ``await client.tasks.settle()`` waits until nothing is left to do."""
+        return self.ctx.tasks
+
+
+@asynccontextmanager
+async def running(
+    app: FastAPI, *, base_url: str = "http://testserver", raise_app_exceptions: bool = True
+) -> AsyncIterator[RunningApp]:
+    """Start the app as a server would, and stop it at the end, tasks drained.
+
+    Args:
+        app: an app that backstay is installed in.
+        base_url: of the client's relative URLs.
+        raise_app_exceptions: ``True`` raises what the app did not handle, at the request;
+            ``False`` gives the 500 that a client would see.
+
+    Raises:
+        NotInstalled: backstay is not installed in ``app``.
+        RuntimeError: the app failed to start or to stop; the message is the app's.
+    """
+    backstay = installed(app)
+    to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    state: dict[str, Any] = {}
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
+
+    async def send(message: Any) -> None:
+        await from_app.put(dict(message))
+
+    lifespan = asyncio.create_task(app(scope, to_app.get, send))
+
+    async def tell(event: str) -> None:
+        await to_app.put({"type": f"lifespan.{event}"})
+        answer = asyncio.create_task(from_app.get())
+        await asyncio.wait({answer, lifespan}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            answer.cancel()
+            await lifespan  # raises what the app raised
+            raise RuntimeError(f"the app ended its lifespan without an answer to {event!r}")
+        if (message := answer.result())["type"] != f"lifespan.{event}.complete":
+            raise RuntimeError(f"the app failed at {event}: {message.get('message', message)}")
+
+    try:
+        await tell("startup")
+        transport = httpx.ASGITransport(
+            app=_with_state(app, state), raise_app_exceptions=raise_app_exceptions
+        )
+        async with RunningApp(transport=transport, base_url=base_url) as client:
+            client.ctx = backstay.open(Origin.SCRIPT)
+            try:
+                yield client
+            finally:
+                await tell("shutdown")
+    finally:
+        if not lifespan.done():
+            lifespan.cancel()
+        await asyncio.gather(lifespan, return_exceptions=True)
+
+
+def _with_state(app: FastAPI, state: dict[str, Any]) -> Any:
+    """As servers do, give every request a copy of the state that the lifespan yielded."""
+
+    async def call(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"] = state.copy()
+        await app(scope, receive, send)
+
+    return call

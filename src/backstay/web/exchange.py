@@ -1,0 +1,249 @@
+"""One request (or WebSocket) on its way through the app, and the moments it passes.
+
+How the moments are told, using only what FastAPI puts in the ASGI scope:
+
+- FastAPI runs dependencies in two exit stacks, the function-scoped one inside the
+  request-scoped one, and sends the response between their exits. A callback in the *request*
+  stack therefore sees every failure of user code and of function-scoped dependencies, and
+  ``http.response.start`` passing by without such a failure is RETURNED.
+- ANSWERED is the end of the whole ASGI call: by then the body is out, request-scoped
+  dependencies have exited, and any exception has reached us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any
+
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.websockets import WebSocketDisconnect
+
+from backstay.app import Backstay
+from backstay.context import Context, Moment, Origin
+from backstay.errors import ContextClosed
+from backstay.web.users import UserVerifier
+
+__all__ = ["Exchange"]
+
+_SCOPE_KEY = "backstay.exchange"
+
+_NOT_ASKED = (
+    "ctx.user is not known here: nobody asked the verifier for this request; "
+    "take ctx: Ctx as a parameter of the endpoint or of a dependency"
+)
+
+
+class Exchange:
+    """The piece of work a request is.
+
+    Attributes:
+        body_sent: whether the last byte of the answer was handed to the server.
+        client_left: whether the server refused to send because the client had gone.
+        let_tasks_start: something was started beside the endpoint; the answer gives it one turn
+            of the event loop first, so that "now" is never later than the answer.
+        before_close: awaited, in order, after ANSWERED and before the ASGI call ends.
+        ran_background: the Starlette background tasks of this request that have been run,
+            ``None`` while there were none.
+    """
+
+    __slots__ = (
+        "_context",
+        "_failed",
+        "_own_callbacks",
+        "_status",
+        "_verifier",
+        "_watching",
+        "app",
+        "before_close",
+        "body_sent",
+        "client_left",
+        "correlation_id",
+        "let_tasks_start",
+        "ran_background",
+        "scope",
+    )
+
+    def __init__(
+        self,
+        app: Backstay,
+        scope: MutableMapping[str, Any],
+        correlation_id: str,
+        verifier: UserVerifier | None = None,
+    ) -> None:
+        self.app = app
+        self._verifier = verifier
+        self.scope = scope
+        self.correlation_id = correlation_id
+        self.body_sent = False
+        self.client_left = False
+        self.let_tasks_start = False
+        self.before_close: list[Callable[[], Awaitable[object]]] | None = None
+        self.ran_background: set[object] | None = None
+        self._context: Context | None = None
+        self._failed = False
+        self._own_callbacks = 0
+        self._status = 0
+        self._watching: AsyncExitStack | None = None
+        scope[_SCOPE_KEY] = self
+
+    def enter(self, scope: MutableMapping[str, Any]) -> None:
+        """Make this the exchange of ``scope`` again, after an inner app's own one."""
+        scope[_SCOPE_KEY] = self
+
+    @staticmethod
+    def of(scope: MutableMapping[str, Any]) -> Exchange | None:
+        """The exchange of an ASGI scope, ``None`` if backstay is not installed around it."""
+        exchange: Exchange | None = scope.get(_SCOPE_KEY)
+        return exchange
+
+    @property
+    def context(self) -> Context:
+        """The request's context. Asking for it starts the watch over its moments."""
+        if self._context is None:
+            self._context = ctx = self.app.open(
+                Origin.REQUEST, self, correlation_id=self.correlation_id
+            )
+            if self._verifier is not None:
+                ctx.set_user(ContextClosed(_NOT_ASKED))
+            stack = self.scope.get("fastapi_inner_astack")
+            if isinstance(stack, AsyncExitStack):
+                self._watching = stack
+                stack.push(self._request_stack_exits)
+                self._own_callbacks += 1
+            if self._status:
+                # First asked for while the body is streaming: the start of the answer, and
+                # with it RETURNED, has passed already.
+                ctx.reach(Moment.RETURNED, not self._failed and self._status < 400)
+        return self._context
+
+    def _request_stack_exits(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is not None and not self._is_departure(exc):
+            self._failed = True
+
+    def _is_departure(self, exc: BaseException) -> bool:
+        """Whether ``exc`` only says that the client went away, which is no failure of the work."""
+        return self.client_left or isinstance(exc, WebSocketDisconnect | ClientDisconnect)
+
+    @property
+    def opened(self) -> bool:
+        """Whether anybody has asked for the context, so that there is a life to end."""
+        return self._context is not None
+
+    async def identify(self, connection: HTTPConnection) -> None:
+        """Ask the verifier who sends this request, unless that has been done."""
+        verifier, self._verifier = self._verifier, None
+        if verifier is not None:
+            try:
+                self.context.set_user(await verifier.verify(connection))
+            except BaseException:
+                self._verifier = verifier
+                raise
+
+    @property
+    def still_open(self) -> bool:
+        """Whether request-scoped dependencies may still have to exit.
+
+        Looks into the exit stack's own queue, for want of a public way to ask; if that name
+        ever changes, the answer is the careful one.
+        """
+        callbacks = getattr(self._watching, "_exit_callbacks", None)
+        return callbacks is None or len(callbacks) > self._own_callbacks
+
+    def hold_answer(self, until: Callable[[], Awaitable[None]]) -> None:
+        """Run ``until`` at RETURNED and let the response wait for it; its failure fails the request.
+
+        Raises:
+            ContextClosed: RETURNED has passed, or this is not a FastAPI route.
+        """
+        stack = self.scope.get("fastapi_function_astack")
+        if self._context is None or self._context.moment is not Moment.OPENED:
+            raise ContextClosed(
+                "wait=True came after the endpoint had returned; nothing can be held"
+            )
+        if not isinstance(stack, AsyncExitStack):
+            raise ContextClosed(
+                "wait=True needs an endpoint of FastAPI's; this route is another kind"
+            )
+        # To run after dependencies entered earlier have exited as well, whatever the order of
+        # the endpoint's parameters, the callback has to lie below them in the stack.
+        entered = stack.pop_all()
+
+        async def at_the_bottom(
+            exc_type: type[BaseException] | None,
+            exc: BaseException | None,
+            traceback: TracebackType | None,
+        ) -> None:
+            if exc is None and self._context is not None:
+                self._context.reach(Moment.RETURNED, True)
+                await until()
+
+        stack.push_async_exit(at_the_bottom)
+        stack.push_async_exit(entered)
+
+    def at_request_exit(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Run ``call`` when request-scoped dependencies entered from now on have exited.
+
+        Only if the work succeeded, a client that left notwithstanding.
+        """
+        stack = self.scope.get("fastapi_inner_astack")
+        if not isinstance(stack, AsyncExitStack):
+            return
+
+        async def at_exit(
+            exc_type: type[BaseException] | None,
+            exc: BaseException | None,
+            traceback: TracebackType | None,
+        ) -> None:
+            if exc is None or self._is_departure(exc):
+                await call()
+
+        stack.push_async_exit(at_exit)
+        self._own_callbacks += 1
+
+    async def answer_starts(self, status: int) -> None:
+        """The first byte of the answer is about to leave."""
+        self._status = status
+        ctx = self._context
+        if ctx is not None and ctx.moment is Moment.OPENED:
+            if self._watching is None and status >= 400:
+                # No exit stack to tell an error answer from an ordinary one.
+                self._failed = True
+            ctx.reach(Moment.RETURNED, not self._failed)
+        if self.let_tasks_start:
+            self.let_tasks_start = False
+            await asyncio.sleep(0)
+
+    def answer_early(self) -> None:
+        """The body is out and background tasks are next: ANSWERED, unless dependencies are open."""
+        ctx = self._context
+        if (
+            self.body_sent
+            and ctx is not None
+            and ctx.moment is Moment.RETURNED
+            and not self.still_open
+        ):
+            ctx.reach(Moment.ANSWERED, True)
+
+    async def end(self, error: BaseException | None) -> None:
+        """The ASGI call is over."""
+        ctx = self._context
+        if ctx is None:
+            return
+        if error is not None and not self._is_departure(error):
+            # A server that cancels the call of a client that left has not seen user code fail.
+            self._failed = self._failed or not (
+                isinstance(error, asyncio.CancelledError) and ctx.succeeded
+            )
+        ctx.reach(Moment.ANSWERED, not self._failed)
+        if self.before_close:
+            for call in self.before_close:
+                await call()
+        ctx.reach(Moment.CLOSED, True)

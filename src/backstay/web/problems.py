@@ -1,0 +1,66 @@
+"""One format for every error backstay answers itself: problem details, RFC 9457."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from backstay.errors import BackstayError
+from backstay.log import correlation_id
+
+__all__ = ["answer_error", "problem_response"]
+
+
+def problem_response(
+    status: int,
+    detail: str,
+    *,
+    title: str | None = None,
+    type_uri: str = "about:blank",
+    instance: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A problem details answer (RFC 9457 §3) with ``application/problem+json``.
+
+    Args:
+        status: the HTTP status code, repeated in the body.
+        detail: what happened this time, for the client's developer; never internals.
+        title: the kind of problem. ``None`` means the status code's own phrase.
+        type_uri: identifies the kind of problem; ``about:blank`` says the status code does.
+        instance: what it happened to, usually the request's path. ``None`` leaves it out.
+        headers: more headers, such as ``Retry-After``.
+
+    The extension member ``correlation_id`` is added when a piece of work is running.
+    """
+    body: dict[str, object] = {
+        "type": type_uri,
+        "title": HTTPStatus(status).phrase if title is None else title,
+        "status": status,
+        "detail": detail,
+    }
+    if instance is not None:
+        body["instance"] = instance
+    if (correlation := correlation_id.get()) is not None:
+        body["correlation_id"] = correlation
+    return JSONResponse(
+        body,
+        status_code=status,
+        headers=dict(headers) if headers else None,
+        media_type="application/problem+json",
+    )
+
+
+async def answer_error(request: Request, error: Exception) -> JSONResponse:
+    """The exception handler for ``BackstayError``: what the class says in public, no more."""
+    assert isinstance(error, BackstayError)
+    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    return problem_response(
+        error.status,
+        error.public_detail,
+        title=error.title,
+        instance=request.url.path,
+        headers=headers,
+    )
