@@ -56,7 +56,7 @@ async def _run_supervised(self: BackgroundTask) -> None:
         if work.ran_background is None:
             work.ran_background = set()
         work.ran_background.add(self)
-    await ctx.tasks.schedule(self.func, *self.args, **self.kwargs).wait()
+    await ctx.tasks.run_regardless(self.func, self.args, self.kwargs).wait()
 
 
 def _construct_injected() -> BackgroundTasks:

@@ -9,9 +9,18 @@ from typing import Any
 
 from backstay.tasks.task import Task
 
-__all__ = ["Lane", "Lanes"]
+__all__ = ["Lane", "Lanes", "Pending"]
 
 AnyTask = Task[..., Any]
+
+
+class Pending:
+    """How many tasks have been accepted and not started, wherever they wait."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
 
 
 class Lane:
@@ -33,14 +42,17 @@ class Lanes:
     Args:
         max_running: tasks that may run at a time. ``None`` means no limit.
         start: called with each task that is admitted.
+        pending: counts the tasks that wait here, among others.
     """
 
-    def __init__(self, max_running: int | None, start: Callable[[AnyTask], None]) -> None:
+    def __init__(
+        self, max_running: int | None, start: Callable[[AnyTask], None], pending: Pending
+    ) -> None:
         self._free = max_running if max_running is not None else float("inf")
         self._start = start
         self._lanes: dict[Hashable, Lane] = {}
         self._ready: deque[AnyTask] = deque()
-        self.waiting = 0
+        self._pending = pending
 
     def enter(self, task: AnyTask) -> None:
         """Start the task, or remember it until it may start."""
@@ -56,7 +68,7 @@ class Lanes:
             if lane.running >= limit:
                 task.remember_variables()
                 lane.waiting.append(task)
-                self.waiting += 1
+                self._pending.count += 1
                 return
             lane.running += 1
         self._admit(task)
@@ -64,10 +76,11 @@ class Lanes:
     def leave(self, task: AnyTask) -> None:
         """The task, which was started, is over: its places go to the next ones."""
         self._free += 1
-        self._release_lane(task)
+        if task._lane_key is not None:
+            self._release_lane(task)
         while self._ready and self._free > 0:
             following = self._ready.popleft()
-            self.waiting -= 1
+            self._pending.count -= 1
             if following.outcome is None:
                 self._free -= 1
                 self._start(following)
@@ -86,7 +99,7 @@ class Lanes:
             if lane.running == 0:
                 del self._lanes[key]
         self._ready.clear()
-        self.waiting = 0
+        self._pending.count -= len(tasks)
         return [task for task in tasks if task.outcome is None]
 
     def _admit(self, task: AnyTask) -> None:
@@ -96,7 +109,7 @@ class Lanes:
         else:
             task.remember_variables()
             self._ready.append(task)
-            self.waiting += 1
+            self._pending.count += 1
 
     def _release_lane(self, task: AnyTask) -> None:
         key, task._lane_key = task._lane_key, None
@@ -111,12 +124,12 @@ class Lanes:
                 if limit is not None and lane.running >= limit:
                     break
                 lane.waiting.popleft()
-                self.waiting -= 1
+                self._pending.count -= 1
                 lane.running += 1
                 self._admit(following)
             else:
                 lane.waiting.popleft()
-                self.waiting -= 1
+                self._pending.count -= 1
         if lane.running == 0 and not lane.waiting:
             del self._lanes[key]
 

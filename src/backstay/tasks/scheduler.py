@@ -173,10 +173,13 @@ class TaskScheduler(_Schedulable):
         if not callable(func):
             require_function(func, "schedule")
         supervisor = self._supervisor
-        supervisor.check_room(lambda: config.name or name_of(func))
+        elsewhere = threading.get_ident() != supervisor.thread
+        waiting = supervisor.pending.count + (len(supervisor.inbox) if elsewhere else 0)
+        if waiting >= supervisor.room:
+            supervisor.refuse(config.name or name_of(func))
         ctx = self._ctx
         task: AnyTask = Task(func, args, kwargs, config, supervisor, ctx)
-        if threading.get_ident() != supervisor.thread:
+        if elsewhere:
             task.remember_variables()
             if config.wait:
                 self._hold(task)
@@ -194,6 +197,14 @@ class TaskScheduler(_Schedulable):
             if config.wait:
                 self._hold(task)
             self._wait_for(moment, task)
+        return task
+
+    def run_regardless(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AnyTask:
+        """Run something now that FastAPI has accepted long ago: there is nobody left to refuse."""
+        task: AnyTask = Task(func, args, kwargs, self._config, self._supervisor, self._ctx)
+        self._supervisor.submit(task)
         return task
 
     def _wait_for(self, moment: Moment, task: AnyTask) -> None:

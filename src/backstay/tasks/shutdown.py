@@ -83,7 +83,7 @@ class Drain:
             logger.info(
                 "stopping: %d tasks running, %d waiting; they have %.3g s",
                 len(self._supervisor.running),
-                self._supervisor.pending,
+                self._supervisor.pending.count,
                 self._grace_s,
             )
 

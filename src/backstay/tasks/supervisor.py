@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any
+from typing import Any, NoReturn
 
 from backstay.calls import is_async_callable
 from backstay.clock import Clock
@@ -25,7 +26,7 @@ from backstay.errors import (
     TaskTimeout,
     TooManyTasks,
 )
-from backstay.tasks.lanes import Lanes
+from backstay.tasks.lanes import Lanes, Pending
 from backstay.tasks.outcome import Cancelled, Failed, Skipped, Succeeded
 from backstay.tasks.task import Task
 from backstay.tasks.threads import ThreadPool
@@ -46,6 +47,12 @@ class Supervisor:
         max_running: tasks that run at a time, ``None`` for no limit.
         max_pending: tasks that may wait for their moment or for a place, ``None`` for no limit.
         threads: threads for sync functions, at most.
+
+    Attributes:
+        running: started and not over, error handlers included.
+        pending: accepted and not started. Counted in the event loop only.
+        inbox: what other threads have sent in and the event loop has not seen yet.
+        room: how many may be pending.
     """
 
     def __init__(
@@ -59,16 +66,15 @@ class Supervisor:
     ) -> None:
         self.loop = loop
         self.clock = clock
-        self.max_pending = max_pending
         self.running: set[AnyTask] = set()
-        self.waiting_for_moment = 0
+        self.pending = Pending()
+        self.room = math.inf if max_pending is None else max_pending
         self._batches: set[Batch] = set()
-        self._lanes = Lanes(max_running, self._start)
+        self._lanes = Lanes(max_running, self._start, self.pending)
         self._pool = ThreadPool(threads, loop)
         self.thread = threading.get_ident()
-        self._inbox: deque[Callable[[], object]] = deque()
+        self.inbox: deque[Callable[[], object]] = deque()
         self._inbox_lock = threading.Lock()
-        self._inbox_size = 0
         self._inbox_wake_pending = False
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._closed_because: str | None = None
@@ -77,30 +83,24 @@ class Supervisor:
     # ------------------------------------------------------------------ taking tasks in
 
     @property
-    def pending(self) -> int:
-        """Tasks accepted and not started: they wait for a moment or for a place."""
-        return self.waiting_for_moment + self._lanes.waiting + self._inbox_size
-
-    @property
     def idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
-        return not self.running and not self.pending
+        return not self.running and not self.pending.count and not self.inbox
 
-    def check_room(self, task_name: Callable[[], str]) -> None:
-        """Refuse a task that could not run. Any thread.
+    def refuse(self, name: str) -> NoReturn:
+        """Say why a task was not accepted: ``pending.count`` is not below ``room``. Any thread.
 
         Raises:
             TasksClosed: the app has stopped.
             TooManyTasks: ``max_pending`` is reached.
         """
         if self._closed_because is not None:
-            raise TasksClosed(f"the task {task_name()!r} was refused: {self._closed_because}")
-        if self.max_pending is not None and self.pending >= self.max_pending:
-            raise TooManyTasks(
-                f"the task {task_name()!r} was refused: {self.pending} tasks are waiting and "
-                f"max_pending is {self.max_pending}; raise max_pending or max_running in "
-                "add_tasks(app, ...), or let the client come back later"
-            )
+            raise TasksClosed(f"the task {name!r} was refused: {self._closed_because}")
+        raise TooManyTasks(
+            f"the task {name!r} was refused: {self.pending.count} tasks are waiting and "
+            f"max_pending is {self.room}; raise max_pending or max_running in "
+            "add_tasks(app, ...), or let the client come back later"
+        )
 
     def in_loop(self, call: Callable[[], object]) -> None:
         """Run ``call`` in the event loop: now if this is its thread, else in its next turn.
@@ -111,8 +111,7 @@ class Supervisor:
             call()
             return
         with self._inbox_lock:
-            self._inbox.append(call)
-            self._inbox_size += 1
+            self.inbox.append(call)
             wake = not self._inbox_wake_pending
             self._inbox_wake_pending = True
         if wake:
@@ -120,9 +119,8 @@ class Supervisor:
 
     def _empty_inbox(self) -> None:
         with self._inbox_lock:
-            calls = list(self._inbox)
-            self._inbox.clear()
-            self._inbox_size = 0
+            calls = list(self.inbox)
+            self.inbox.clear()
             self._inbox_wake_pending = False
         for call in calls:
             call()
@@ -175,7 +173,7 @@ class Supervisor:
         self._finish(task, outcome)
         self.running.discard(task)
         self._lanes.leave(task)
-        if self._idle_waiters:
+        if self._idle_waiters and not self.running:
             self._notice_idle()
 
     async def _returned(self, task: AnyTask) -> None:
@@ -420,6 +418,7 @@ class Supervisor:
     def close_for(self, reason: str) -> None:
         """Take no more tasks from now on."""
         self._closed_because = reason
+        self.room = -1
 
     def cancel_unshielded(self, reason: str) -> None:
         """Cancel what is not shielded, running or waiting, and refuse to start anything more."""
@@ -427,7 +426,11 @@ class Supervisor:
         for task in self._lanes.drain_waiting():
             self._finish_unstarted(task, reason)
         for task in list(self.running):
-            if not task.config.shield:
+            if task._asyncio_task is not None and task._asyncio_task.done():
+                # Somebody else cancelled it before its first step, so none of our code ran.
+                self.running.discard(task)
+                self._finish(task, Cancelled("something outside backstay cancelled it"))
+            elif not task.config.shield:
                 self._cancel_in_loop(task, reason)
         self._notice_idle()
 
@@ -470,12 +473,12 @@ class Batch:
     def add(self, task: AnyTask) -> None:
         """One more task waits."""
         self._tasks.append(task)
-        self._supervisor.waiting_for_moment += 1
+        self._supervisor.pending.count += 1
 
     def withdraw(self) -> list[AnyTask]:
         """Nothing waits any more; what did is returned, without those cancelled meanwhile."""
         tasks, self._tasks = self._tasks, []
-        self._supervisor.waiting_for_moment -= len(tasks)
+        self._supervisor.pending.count -= len(tasks)
         self._supervisor._batches.discard(self)
         return [task for task in tasks if task.outcome is None]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextvars import Context as Variables
 from contextvars import copy_context
 from datetime import datetime
@@ -201,9 +201,6 @@ class Task(Generic[P, R]):
             await self.finished.wait()
         assert self.outcome is not None
         return self.outcome
-
-    def __await__(self) -> Generator[Any, None, Outcome[R]]:
-        return self.wait().__await__()
 
     def cancel(self) -> bool:
         """Ask the task to stop, from any thread.

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from backstay.context import Context, Origin
+from backstay.context import Context, Moment, Origin
 from backstay.errors import MissingExtra
 from backstay.web.installation import installed
 
@@ -84,6 +84,7 @@ async def running(
         )
         async with RunningApp(transport=transport, base_url=base_url) as client:
             client.ctx = backstay.open(Origin.SCRIPT)
+            client.ctx.reach(Moment.ANSWERED, True)  # it waits for nothing, so nothing waits for it
             try:
                 yield client
             finally:
