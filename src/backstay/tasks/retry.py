@@ -61,9 +61,8 @@ class Retry:
                 f"number of failures; got {self.backoff!r}"
             )
         types = self.on if isinstance(self.on, tuple) else (self.on,)
-        if not callable(self.on) and not all(
-            isinstance(each, type) and issubclass(each, Exception) for each in types
-        ):
+        are_errors = all(isinstance(each, type) and issubclass(each, Exception) for each in types)
+        if not are_errors and (isinstance(self.on, type) or not callable(self.on)):
             raise TypeError(
                 f"Retry(on=) is exception types or a function of the error; got {self.on!r}"
             )
