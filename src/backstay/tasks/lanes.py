@@ -65,7 +65,8 @@ class Lanes:
             if lane is None:
                 lane = self._lanes[key] = Lane()
             task._lane_key = key
-            if lane.running >= limit:
+            # Even where this task's own limit would admit it, it does not overtake.
+            if lane.running >= limit or lane.waiting:
                 task.remember_variables()
                 lane.waiting.append(task)
                 self._pending.count += 1
@@ -103,7 +104,7 @@ class Lanes:
         return [task for task in tasks if task.outcome is None]
 
     def _admit(self, task: AnyTask) -> None:
-        if self._free > 0:
+        if self._free > 0 and not self._ready:
             self._free -= 1
             self._start(task)
         else:
