@@ -61,6 +61,9 @@ class Moment(IntEnum):
     CLOSED = 3
 
 
+_MOMENTS = tuple(Moment)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far along a task says it is.
@@ -182,7 +185,7 @@ class Context:
         self.parent = parent
         self.moment = Moment.OPENED
         self.succeeded: bool | None = None
-        self._listeners: dict[Moment, list[Listener]] | None = None
+        self._listeners: list[tuple[Moment, Listener]] | None = None
         self._progress: Progress | None = None
         self._user: User | Exception | None = None
 
@@ -253,8 +256,8 @@ class Context:
             listener(bool(self.succeeded))
             return
         if self._listeners is None:
-            self._listeners = {}
-        self._listeners.setdefault(moment, []).append(listener)
+            self._listeners = []
+        self._listeners.append((moment, listener))
 
     def reach(self, moment: Moment, succeeded: bool) -> None:
         """Move on to ``moment`` and tell its listeners. For whoever runs the work.
@@ -262,11 +265,23 @@ class Context:
         Moments passed over are told too, in order. Reaching one twice does nothing.
         """
         while self.moment < moment:
-            self.moment = Moment(self.moment + 1)
+            self.moment = _MOMENTS[self.moment + 1]
             self.succeeded = succeeded if self.succeeded is None else self.succeeded and succeeded
             if self._listeners:
-                for listener in self._listeners.pop(self.moment, ()):
+                now = [listener for at, listener in self._listeners if at is self.moment]
+                self._listeners = [each for each in self._listeners if each[0] is not self.moment]
+                for listener in now:
                     listener(self.succeeded)
+
+    def close(self) -> None:
+        """The work is over. For whoever ran it.
+
+        Parts are let go: whoever goes on using this context gets them bound afresh, and no
+        cycle of references keeps the request alive until a garbage collection.
+        """
+        self.reach(Moment.CLOSED, True)
+        self.__dict__.clear()
+        self.work = None
 
     def __repr__(self) -> str:
         return f"<Context {self.origin} {self.correlation_id} {self.moment.name}>"

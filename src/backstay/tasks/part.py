@@ -77,7 +77,11 @@ class TasksPart:
 
     def bind(self, ctx: Context) -> TaskScheduler:
         """``ctx.tasks``."""
-        return TaskScheduler(ctx, self._supervisor_for(ctx), self.config)
+        return TaskScheduler(self, ctx, self.config)
+
+    def scheduler(self, exchange: Exchange) -> TaskScheduler:
+        """The same for a request, without asking for its context before it is needed."""
+        return TaskScheduler(self, exchange, self.config)
 
     async def open(self) -> None:
         """Start supervising in the running event loop."""
@@ -117,7 +121,8 @@ class TasksPart:
         )
         return supervisor, drain
 
-    def _supervisor_for(self, ctx: Context) -> Supervisor:
+    def supervisor_for(self, ctx: Context) -> Supervisor:
+        """Who runs the tasks that ``ctx`` schedules."""
         work = ctx.work
         if isinstance(work, Task) and isinstance(work.supervisor, Supervisor):
             return work.supervisor

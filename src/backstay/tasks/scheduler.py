@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from typing_extensions import ParamSpec
 
 from backstay.calls import name_of, require_function
 from backstay.context import Context, Moment
-from backstay.errors import HeldTaskFailed
+from backstay.errors import ContextClosed, HeldTaskFailed
 from backstay.tasks.config import TaskConfig, When
 from backstay.tasks.outcome import Skipped
 from backstay.tasks.retry import Retry
@@ -18,12 +18,17 @@ from backstay.tasks.supervisor import AnyTask, Batch, Supervisor, start_or_skip
 from backstay.tasks.task import Task, TaskErrorHandler
 from backstay.web.exchange import Exchange
 
-__all__ = ["Schedule", "TaskScheduler"]
+__all__ = ["Runners", "Schedule", "TaskScheduler"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_WORD = {Moment.RETURNED: "after_route", Moment.ANSWERED: "after_response"}
+
+class Runners(Protocol):
+    """Knows who runs the tasks of a context."""
+
+    def supervisor_for(self, ctx: Context) -> Supervisor:
+        """Who runs the tasks that ``ctx`` schedules."""
 
 
 class _Schedulable:
@@ -31,9 +36,8 @@ class _Schedulable:
 
     __slots__ = ("_config", "_moment")
 
-    def __init__(self, moment: Moment, config: TaskConfig) -> None:
-        self._moment = moment
-        self._config = config
+    _config: TaskConfig
+    _moment: Moment
 
     def _get_scheduler(self) -> TaskScheduler:
         raise NotImplementedError
@@ -113,8 +117,9 @@ class Schedule(_Schedulable):
     __slots__ = ("_scheduler",)
 
     def __init__(self, scheduler: TaskScheduler, moment: Moment, config: TaskConfig) -> None:
-        super().__init__(moment, config)
         self._scheduler = scheduler
+        self._moment = moment
+        self._config = config
 
     def _get_scheduler(self) -> TaskScheduler:
         return self._scheduler
@@ -127,15 +132,27 @@ class TaskScheduler(_Schedulable):
     ``after_response`` wait for the work this belongs to.
     """
 
-    __slots__ = ("_after_response", "_after_route", "_batches", "_ctx", "_supervisor")
+    __slots__ = ("_batches", "_owner", "_runners", "_supervisor")
 
-    def __init__(self, ctx: Context, supervisor: Supervisor, defaults: TaskConfig) -> None:
-        super().__init__(Moment.OPENED, defaults)
-        self._ctx = ctx
-        self._supervisor = supervisor
+    def __init__(self, runners: Runners, owner: Context | Exchange, defaults: TaskConfig) -> None:
+        self._moment = Moment.OPENED
+        self._config = defaults
+        self._runners = runners
+        self._owner = owner
+        self._supervisor: Supervisor | None = None
         self._batches: dict[Moment, Batch] | None = None
-        self._after_route: Schedule | None = None
-        self._after_response: Schedule | None = None
+
+    @property
+    def _ctx(self) -> Context:
+        owner = self._owner
+        return owner if isinstance(owner, Context) else owner.context
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """Who runs these tasks."""
+        if self._supervisor is None:
+            self._supervisor = self._runners.supervisor_for(self._ctx)
+        return self._supervisor
 
     def _get_scheduler(self) -> TaskScheduler:
         return self
@@ -143,16 +160,12 @@ class TaskScheduler(_Schedulable):
     @property
     def after_route(self) -> Schedule:
         """At RETURNED: the endpoint returned and its function-scoped dependencies exited cleanly."""
-        if self._after_route is None:
-            self._after_route = Schedule(self, Moment.RETURNED, self._config)
-        return self._after_route
+        return Schedule(self, Moment.RETURNED, self._config)
 
     @property
     def after_response(self) -> Schedule:
         """At ANSWERED: the body is out and request-scoped dependencies have exited."""
-        if self._after_response is None:
-            self._after_response = Schedule(self, Moment.ANSWERED, self._config)
-        return self._after_response
+        return Schedule(self, Moment.ANSWERED, self._config)
 
     async def settle(self) -> None:
         """Wait until no task of the whole app runs or waits. For tests and scripts.
@@ -160,7 +173,7 @@ class TaskScheduler(_Schedulable):
         Raises:
             RuntimeError: called from inside a task, which would wait for itself.
         """
-        await self._supervisor.settled()
+        await self.supervisor.settled()
 
     def _accept(
         self,
@@ -172,7 +185,7 @@ class TaskScheduler(_Schedulable):
     ) -> AnyTask:
         if not callable(func):
             require_function(func, "schedule")
-        supervisor = self._supervisor
+        supervisor = self._supervisor or self.supervisor
         elsewhere = threading.get_ident() != supervisor.thread
         waiting = supervisor.pending.count + (len(supervisor.inbox) if elsewhere else 0)
         if waiting >= supervisor.room:
@@ -203,20 +216,20 @@ class TaskScheduler(_Schedulable):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AnyTask:
         """Run something now that FastAPI has accepted long ago: there is nobody left to refuse."""
-        task: AnyTask = Task(func, args, kwargs, self._config, self._supervisor, self._ctx)
-        self._supervisor.submit(task)
+        task: AnyTask = Task(func, args, kwargs, self._config, self.supervisor, self._ctx)
+        self.supervisor.submit(task)
         return task
 
     def _wait_for(self, moment: Moment, task: AnyTask) -> None:
         ctx = self._ctx
         if ctx.moment >= moment:
-            start_or_skip(self._supervisor, task, bool(ctx.succeeded), f"this {ctx.origin}")
+            start_or_skip(self.supervisor, task, bool(ctx.succeeded), ctx.origin)
             return
         if self._batches is None:
             self._batches = {}
         batch = self._batches.get(moment)
         if batch is None:
-            batch = self._batches[moment] = Batch(self._supervisor, f"this {ctx.origin}")
+            batch = self._batches[moment] = Batch(self.supervisor, ctx.origin)
             ctx.at(moment, batch.fire)
         batch.add(task)
 
@@ -230,7 +243,7 @@ class TaskScheduler(_Schedulable):
 
         work = self._ctx.work
         if work is None:
-            raise ValueError(
-                f"wait=True needs an answer to hold, and a {self._ctx.origin} has none"
+            raise ContextClosed(
+                f"wait=True needs an answer to hold, and this {self._ctx.origin} has none any more"
             )
         work.hold_answer(until_done)

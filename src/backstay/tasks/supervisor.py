@@ -326,7 +326,8 @@ class Supervisor:
         if task._finished is not None:
             task._finished.set(self.clock.now())
         if task._context is not None:
-            task._context.reach(Moment.CLOSED, outcome.ok)
+            task._context.reach(Moment.ANSWERED, outcome.ok)
+            task._context.close()
 
     def skip(self, task: AnyTask, reason: str) -> None:
         """The task will never start, because what it waited for did not happen."""
@@ -496,4 +497,4 @@ def start_or_skip(supervisor: Supervisor, task: AnyTask, succeeded: bool, what: 
         supervisor.submit(task)
     else:
         ended = "succeeded" if succeeded else "failed"
-        supervisor.skip(task, f"{what} {ended} and the task waited for when={when!r}")
+        supervisor.skip(task, f"the {what} {ended} and the task waited for when={when!r}")

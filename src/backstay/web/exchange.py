@@ -26,9 +26,10 @@ from backstay.context import Context, Moment, Origin
 from backstay.errors import ContextClosed
 from backstay.web.users import UserVerifier
 
-__all__ = ["Exchange"]
+__all__ = ["SCOPE_KEY", "Exchange"]
 
-_SCOPE_KEY = "backstay.exchange"
+SCOPE_KEY = "backstay.exchange"
+"""Where the ASGI scope holds the exchange."""
 
 _NOT_ASKED = (
     "ctx.user is not known here: nobody asked the verifier for this request; "
@@ -40,6 +41,7 @@ class Exchange:
     """The piece of work a request is.
 
     Attributes:
+        scope: the ASGI scope; gone when the exchange is over.
         body_sent: whether the last byte of the answer was handed to the server.
         client_left: whether the server refused to send because the client had gone.
         let_tasks_start: something was started beside the endpoint; the answer gives it one turn
@@ -49,22 +51,18 @@ class Exchange:
             ``None`` while there were none.
     """
 
-    __slots__ = (
-        "_context",
-        "_failed",
-        "_own_callbacks",
-        "_status",
-        "_verifier",
-        "_watching",
-        "app",
-        "before_close",
-        "body_sent",
-        "client_left",
-        "correlation_id",
-        "let_tasks_start",
-        "ran_background",
-        "scope",
-    )
+    # Defaults live on the class: most requests use few of these, and every one makes an exchange.
+    body_sent = False
+    client_left = False
+    let_tasks_start = False
+    before_close: list[Callable[[], Awaitable[object]]] | None = None
+    ran_background: set[object] | None = None
+    _context: Context | None = None
+    _failed = False
+    _own_callbacks = 0
+    _status = 0
+    _unsure = False
+    _watching: AsyncExitStack | None = None
 
     def __init__(
         self,
@@ -74,59 +72,80 @@ class Exchange:
         verifier: UserVerifier | None = None,
     ) -> None:
         self.app = app
-        self._verifier = verifier
-        self.scope = scope
+        self.scope: MutableMapping[str, Any] | None = scope
         self.correlation_id = correlation_id
-        self.body_sent = False
-        self.client_left = False
-        self.let_tasks_start = False
-        self.before_close: list[Callable[[], Awaitable[object]]] | None = None
-        self.ran_background: set[object] | None = None
-        self._context: Context | None = None
-        self._failed = False
-        self._own_callbacks = 0
-        self._status = 0
-        self._watching: AsyncExitStack | None = None
-        scope[_SCOPE_KEY] = self
+        self._verifier = verifier
+        scope[SCOPE_KEY] = self
 
     def enter(self, scope: MutableMapping[str, Any]) -> None:
         """Make this the exchange of ``scope`` again, after an inner app's own one."""
-        scope[_SCOPE_KEY] = self
+        scope[SCOPE_KEY] = self
 
     @staticmethod
     def of(scope: MutableMapping[str, Any]) -> Exchange | None:
         """The exchange of an ASGI scope, ``None`` if backstay is not installed around it."""
-        exchange: Exchange | None = scope.get(_SCOPE_KEY)
+        exchange: Exchange | None = scope.get(SCOPE_KEY)
         return exchange
 
     @property
     def context(self) -> Context:
-        """The request's context. Asking for it starts the watch over its moments."""
+        """The request's context, opened on first use."""
         if self._context is None:
             self._context = ctx = self.app.open(
                 Origin.REQUEST, self, correlation_id=self.correlation_id
             )
             if self._verifier is not None:
                 ctx.set_user(ContextClosed(_NOT_ASKED))
-            stack = self.scope.get("fastapi_inner_astack")
-            if isinstance(stack, AsyncExitStack):
-                self._watching = stack
-                stack.push(self._request_stack_exits)
-                self._own_callbacks += 1
+            if self._watching is None:
+                self._watch_late()
             if self._status:
                 # First asked for while the body is streaming: the start of the answer, and
                 # with it RETURNED, has passed already.
                 ctx.reach(Moment.RETURNED, not self._failed and self._status < 400)
         return self._context
 
-    def _request_stack_exits(
+    def watch(self) -> None:
+        """Begin to notice failures. For dependencies, which are solved before user code runs."""
+        if self._watching is None:
+            stack = self._stack("fastapi_inner_astack")
+            if stack is not None:
+                self._watching = stack
+                stack.push(self)
+                self._own_callbacks += 1
+
+    def _watch_late(self) -> None:
+        """The same from anywhere: the stacks in the scope may have been unwound already.
+
+        An exception handler is such a place. A stack that was unwound does not say so, but it
+        never calls back either, and the function-scoped one would have before the answer.
+        """
+        self.watch()
+        stack = self._stack("fastapi_function_astack")
+        if stack is not None:
+            self._unsure = True
+
+            def it_was_open() -> None:
+                self._unsure = False
+
+            stack.callback(it_was_open)
+
+    def __enter__(self) -> None:
+        """Only to be a context manager: an exit stack takes those faster than functions."""
+
+    def __exit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """The request-scoped exit stack unwinds, with whatever went wrong inside it."""
         if exc is not None and not self._is_departure(exc):
             self._failed = True
+
+    def _stack(self, key: str) -> AsyncExitStack | None:
+        """One of FastAPI's exit stacks, ``None`` outside its routes."""
+        stack = None if self.scope is None else self.scope.get(key)
+        return stack if isinstance(stack, AsyncExitStack) else None
 
     def _is_departure(self, exc: BaseException) -> bool:
         """Whether ``exc`` only says that the client went away, which is no failure of the work."""
@@ -134,7 +153,7 @@ class Exchange:
 
     @property
     def opened(self) -> bool:
-        """Whether anybody has asked for the context, so that there is a life to end."""
+        """Whether anybody has asked for the context, so that there is a life to ``end``."""
         return self._context is not None
 
     async def identify(self, connection: HTTPConnection) -> None:
@@ -163,12 +182,12 @@ class Exchange:
         Raises:
             ContextClosed: RETURNED has passed, or this is not a FastAPI route.
         """
-        stack = self.scope.get("fastapi_function_astack")
+        stack = self._stack("fastapi_function_astack")
         if self._context is None or self._context.moment is not Moment.OPENED:
             raise ContextClosed(
                 "wait=True came after the endpoint had returned; nothing can be held"
             )
-        if not isinstance(stack, AsyncExitStack):
+        if stack is None:
             raise ContextClosed(
                 "wait=True needs an endpoint of FastAPI's; this route is another kind"
             )
@@ -193,8 +212,8 @@ class Exchange:
 
         Only if the work succeeded, a client that left notwithstanding.
         """
-        stack = self.scope.get("fastapi_inner_astack")
-        if not isinstance(stack, AsyncExitStack):
+        stack = self._stack("fastapi_inner_astack")
+        if stack is None:
             return
 
         async def at_exit(
@@ -208,18 +227,20 @@ class Exchange:
         stack.push_async_exit(at_exit)
         self._own_callbacks += 1
 
-    async def answer_starts(self, status: int) -> None:
-        """The first byte of the answer is about to leave."""
+    def answer_starts(self, status: int) -> Awaitable[None] | None:
+        """The first byte of the answer is about to leave; what it has to wait for, if anything."""
         self._status = status
         ctx = self._context
-        if ctx is not None and ctx.moment is Moment.OPENED:
-            if self._watching is None and status >= 400:
-                # No exit stack to tell an error answer from an ordinary one.
-                self._failed = True
-            ctx.reach(Moment.RETURNED, not self._failed)
-        if self.let_tasks_start:
-            self.let_tasks_start = False
-            await asyncio.sleep(0)
+        if ctx is not None:
+            if ctx.moment is Moment.OPENED:
+                if status >= 400 and (self._watching is None or self._unsure):
+                    # No exit stack to tell an error answer from an ordinary one.
+                    self._failed = True
+                ctx.reach(Moment.RETURNED, not self._failed)
+            if self.let_tasks_start:
+                self.let_tasks_start = False
+                return asyncio.sleep(0)
+        return None
 
     def answer_early(self) -> None:
         """The body is out and background tasks are next: ANSWERED, unless dependencies are open."""
@@ -234,9 +255,7 @@ class Exchange:
 
     async def end(self, error: BaseException | None) -> None:
         """The ASGI call is over."""
-        ctx = self._context
-        if ctx is None:
-            return
+        ctx = self.context
         if error is not None and not self._is_departure(error):
             # A server that cancels the call of a client that left has not seen user code fail.
             self._failed = self._failed or not (
@@ -246,4 +265,4 @@ class Exchange:
         if self.before_close:
             for call in self.before_close:
                 await call()
-        ctx.reach(Moment.CLOSED, True)
+        ctx.close()

@@ -21,7 +21,7 @@ from backstay.web.middleware import BackstayMiddleware
 from backstay.web.problems import answer_error
 from backstay.web.users import UserVerifier
 
-__all__ = ["install", "installed"]
+__all__ = ["install", "installed", "mounted_apps"]
 
 
 def install(
@@ -91,7 +91,7 @@ def install(
 
     def build_inside_backstay() -> ASGIApp:
         # Mounted apps are known by now. Each answers its own errors, so each has to be told how.
-        for each in (app, *_mounted_apps(app.routes)):
+        for each in (app, *mounted_apps(app.routes)):
             each.exception_handlers.setdefault(BackstayError, answer_error)
         return BackstayMiddleware(build(), backstay, correlation_header, verify_user)
 
@@ -115,7 +115,7 @@ def installed(app: Starlette) -> Backstay:
     return backstay
 
 
-def _mounted_apps(routes: list[BaseRoute]) -> list[Starlette]:
+def mounted_apps(routes: list[BaseRoute]) -> list[Starlette]:
     """Every application mounted below ``routes``, at any depth, that is not built yet."""
     found: list[Starlette] = []
     for route in routes:
@@ -123,5 +123,5 @@ def _mounted_apps(routes: list[BaseRoute]) -> list[Starlette]:
             inner = route.app
             if isinstance(inner, Starlette) and inner.middleware_stack is None:
                 found.append(inner)
-            found.extend(_mounted_apps(list(route.routes or [])))
+            found.extend(mounted_apps(list(route.routes or [])))
     return found

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backstay.app import Backstay
 from backstay.context import current_work
 from backstay.log import correlation_id, sane_correlation_id
-from backstay.web.exchange import Exchange
+from backstay.web.exchange import SCOPE_KEY, Exchange
 from backstay.web.users import UserVerifier
 
 __all__ = ["BackstayMiddleware"]
@@ -39,30 +39,20 @@ class BackstayMiddleware:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        outer = Exchange.of(scope)
-        if outer is None:
-            await self._exchange(scope, receive, send)
-        elif outer.app.covers(self.backstay):
+        outer = scope.get(SCOPE_KEY)
+        if outer is not None and outer.app.covers(self.backstay):
             # Mounted in an app that has backstay too: the outer one's context counts.
             await self.app(scope, receive, send)
-        else:
-            try:
-                await self._exchange(scope, receive, send, outer.correlation_id)
-            finally:
-                outer.enter(scope)
-
-    async def _exchange(
-        self, scope: Scope, receive: Receive, send: Send, correlation: str | None = None
-    ) -> None:
+            return
         header = self._header
+        correlation = None if outer is None else outer.correlation_id
         if correlation is None:
             for key, value in scope["headers"]:
                 if key == header:
                     correlation = sane_correlation_id(value)
                     break
-        if correlation is None:
-            correlation = self.backstay.clock.new_id()
-        answer_header = (header, correlation.encode("ascii"))
+            if correlation is None:
+                correlation = self.backstay.clock.new_id()
         exchange = Exchange(self.backstay, scope, correlation, self._verifier)
 
         async def send_with_id(message: Message) -> None:
@@ -70,13 +60,17 @@ class BackstayMiddleware:
             if kind == "http.response.body":
                 if not message.get("more_body", False):
                     exchange.body_sent = True
-            elif kind in ("http.response.start", "websocket.accept"):
-                if kind == "http.response.start":
-                    await exchange.answer_starts(message["status"])
-                # A copy: the list may belong to a response object that is sent many times.
+            elif kind == "http.response.start":
+                held = exchange.answer_starts(message["status"])
+                if held is not None:
+                    await held
+                # A new list: this one may belong to a response object that is sent many times.
                 headers = [pair for pair in message.get("headers", ()) if pair[0] != header]
-                headers.append(answer_header)
-                message = {**message, "headers": headers}
+                headers.append((header, correlation.encode("ascii")))
+                message["headers"] = headers
+            elif kind == "websocket.accept":
+                headers = [*message.get("headers", ()), (header, correlation.encode("ascii"))]
+                message["headers"] = headers
             try:
                 await send(message)
             except OSError:
@@ -94,6 +88,9 @@ class BackstayMiddleware:
         finally:
             if exchange.opened:
                 await exchange.end(error)
+            error = None  # a traceback and its frame would keep each other alive
+            exchange.scope = None
+            scope[SCOPE_KEY] = outer
             correlation_id.reset(id_token)
             current_work.reset(work_token)
 

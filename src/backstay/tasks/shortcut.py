@@ -1,0 +1,71 @@
+"""Handing ``tasks: Tasks`` to endpoints without FastAPI's dependency solving.
+
+FastAPI takes longer to solve an empty dependency than backstay takes for everything else it does
+in a request. So where an async endpoint itself declares the parameter, the dependency is taken
+out of the route's ``Dependant`` and its ``call`` is wrapped, as FastAPI foresees for integrations,
+to add the value. Nothing depends on this: whatever is not recognised here (sync endpoints,
+parameters of dependencies, routes added later, a FastAPI that works differently) is solved by
+FastAPI in the ordinary way, with the same result.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import fastapi.routing
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+
+__all__ = ["hand_over_directly"]
+
+
+def hand_over_directly(
+    routes: Iterable[BaseRoute], dependency: Callable[..., Any], provide: Callable[[], object]
+) -> None:
+    """Give endpoints of ``routes`` the value of ``provide()`` where they declare ``dependency``.
+
+    Args:
+        routes: an app's routes.
+        dependency: the function that ``Depends`` names.
+        provide: the same value, from the context variables of the request.
+    """
+    for dependant in _dependants(routes):
+        ours = [each for each in dependant.dependencies if each.call is dependency and each.name]
+        endpoint = dependant.call
+        if not ours or not inspect.iscoroutinefunction(endpoint):
+            continue
+        dependant.dependencies = [each for each in dependant.dependencies if each not in ours]
+        names = [each.name for each in ours if each.name]
+        dependant.call = _with_values(endpoint, names, provide)
+
+
+def _dependants(routes: Iterable[BaseRoute]) -> list[Dependant]:
+    # Newer versions of FastAPI keep included routers as they are, and this says what their
+    # routes come to; older ones copy them into the app's own.
+    iterate = getattr(fastapi.routing, "iter_route_contexts", None)
+    candidates: Iterable[Any] = routes if iterate is None else iterate(list(routes))
+    return [
+        candidate.dependant
+        for candidate in candidates
+        if isinstance(getattr(candidate, "original_route", candidate), APIRoute)
+        and isinstance(getattr(candidate, "dependant", None), Dependant)
+    ]
+
+
+def _with_values(
+    endpoint: Callable[..., Any], names: list[str], provide: Callable[[], object]
+) -> Callable[..., Any]:
+    first, *others = names
+
+    @functools.wraps(endpoint)
+    async def call(**values: Any) -> Any:
+        values[first] = value = provide()
+        for name in others:
+            values[name] = value
+        return await endpoint(**values)
+
+    return call
