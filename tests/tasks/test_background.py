@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+import anyio.from_thread
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -295,3 +296,102 @@ def _scope() -> dict[str, Any]:
         "server": None,
         "state": {},
     }
+
+
+class OwnWay(BackgroundTask):
+    """A subclass that runs in a way of its own."""
+
+    def __init__(self, log: list[str], error: Exception | None = None) -> None:
+        super().__init__(log.append, "not used")
+        self.log, self.error = log, error
+
+    async def __call__(self) -> None:
+        self.log.append("own way")
+        if self.error is not None:
+            raise self.error
+
+
+@async_test
+async def test_a_subclass_that_runs_in_a_way_of_its_own_runs_once_and_may_fail() -> None:
+    app = FastAPI()
+    add_tasks(app)
+    log: list[str] = []
+
+    @app.get("/")
+    async def endpoint(background_tasks: BackgroundTasks) -> None:
+        background_tasks.tasks.append(OwnWay(log, ValueError("no")))
+        background_tasks.add_task(log.append, "behind it")
+
+    async with running(app) as client:
+        assert (await client.get("/")).status_code == 200
+    assert log == ["own way", "behind it"]
+
+
+@async_test
+async def test_tasks_run_by_hand_run_again_with_the_response_as_before() -> None:
+    app = FastAPI()
+    add_tasks(app)
+    log: list[str] = []
+
+    @app.get("/")
+    async def endpoint(background_tasks: BackgroundTasks) -> None:
+        background_tasks.add_task(log.append, "task")
+        await background_tasks()
+        log.append("endpoint")
+
+    async with running(app) as client:
+        await client.get("/")
+    assert log == ["task", "endpoint", "task"]
+
+
+@async_test
+async def test_injected_tasks_wrapped_in_the_responses_own_run_once() -> None:
+    app = FastAPI()
+    add_tasks(app)
+    log: list[str] = []
+
+    @app.get("/")
+    async def endpoint(background_tasks: BackgroundTasks) -> JSONResponse:
+        background_tasks.add_task(log.append, "injected")
+        return JSONResponse({}, background=BackgroundTask(background_tasks))
+
+    async with running(app) as client:
+        await client.get("/")
+    assert log == ["injected"]
+
+
+@async_test
+async def test_a_background_task_that_runs_others_needs_no_second_place() -> None:
+    app = FastAPI()
+    add_tasks(app, max_running=1)
+    log: list[str] = []
+
+    async def outer() -> None:
+        await BackgroundTasks([BackgroundTask(log.append, "inner")])()
+        log.append("outer")
+
+    @app.get("/")
+    async def endpoint(background_tasks: BackgroundTasks) -> None:
+        background_tasks.add_task(outer)
+
+    async with running(app) as client:
+        await client.get("/")
+    assert log == ["inner", "outer"]
+
+
+@async_test
+async def test_sync_tasks_reach_the_event_loop_through_anyio_as_in_starlettes_threads() -> None:
+    app = FastAPI()
+    add_tasks(app)
+    log: list[str] = []
+
+    async def in_the_loop() -> None:
+        log.append("in the loop")
+
+    @app.get("/")
+    async def endpoint(background_tasks: BackgroundTasks) -> None:
+        background_tasks.add_task(lambda: anyio.from_thread.run(in_the_loop))
+
+    async with running(app) as client:
+        await client.get("/")
+    assert log == ["in the loop"]

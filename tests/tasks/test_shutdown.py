@@ -342,3 +342,32 @@ async def test_the_signal_chain_leaves_default_handling_alone() -> None:
         chain.remove()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@async_test
+async def test_a_handler_that_runs_when_the_grace_ends_may_finish_within_the_second_one() -> None:
+    clock = FakeClock()
+    in_handler, release = asyncio.Event(), asyncio.Event()
+    told: list[str] = []
+
+    async def fail() -> None:
+        raise ValueError
+
+    async def handler(task: Task, error: Exception) -> None:
+        in_handler.set()
+        await release.wait()
+        told.append(task.name)
+
+    app = make_app(clock, shutdown_grace_s=5)
+    async with running(app) as client:
+        task = client.tasks.task(name="it", on_error=handler).schedule(fail)
+        await in_handler.wait()
+        assert task.cancel() is False
+
+        async def stop() -> None:
+            await _advance(clock, 5)
+            release.set()
+
+        stopping = asyncio.create_task(stop())
+    await stopping
+    assert told == ["it"]

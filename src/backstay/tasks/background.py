@@ -2,20 +2,23 @@
 
 This module is the one place where backstay touches classes it does not own. It replaces
 
-- ``starlette.background.BackgroundTask.__call__``, so that each task is run by the supervisor:
-  its failure is logged and handled, and those behind it still run; and
+- ``__call__`` of Starlette's ``BackgroundTask`` and ``BackgroundTasks``, so that each task is run
+  by the supervisor: its failure is logged and handled, and those behind it still run; and
 - ``BackgroundTasks`` as ``fastapi.dependencies.utils`` constructs it, so that an injected
   instance is known to its request and what was added to it cannot get lost.
 
-Both do what the originals do, through the originals, unless the running request belongs to an
+All do what the originals do, through the originals, unless the running request belongs to an
 app that called ``add_tasks``, and did not switch this off.
 """
 
 from __future__ import annotations
 
-from fastapi import BackgroundTasks
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import fastapi
 from fastapi.dependencies import utils as fastapi_injection
-from starlette.background import BackgroundTask
+from starlette import background
 
 from backstay.context import Context, current_work
 from backstay.errors import NotInstalled
@@ -24,12 +27,18 @@ from backstay.web.exchange import Exchange
 
 __all__ = ["guard_background_tasks"]
 
-_run_bare = BackgroundTask.__call__
+_RAN = "_backstay_ran"
+_run_bare = background.BackgroundTask.__call__
 
 
 def guard_background_tasks() -> None:
-    """Put both replacements in place, once per process."""
-    BackgroundTask.__call__ = _run_supervised  # type: ignore[method-assign]  # the declared patch
+    """Put the replacements in place, once per process."""
+    if background.BackgroundTask.__call__ is _run_supervised:
+        return
+    background.BackgroundTask.__call__ = _run_supervised  # type: ignore[method-assign]  # the declared patch
+    for lists in (background.BackgroundTasks, fastapi.BackgroundTasks):
+        if "__call__" in vars(lists):  # FastAPI's has one of its own since it has telemetry
+            setattr(lists, "__call__", _supervising(lists.__call__))  # noqa: B010  # the declared patch
     setattr(fastapi_injection, "BackgroundTasks", _construct_injected)  # noqa: B010  # not a name it exports
 
 
@@ -45,31 +54,72 @@ def _guarded_context() -> Context | None:
     return ctx if isinstance(part, TasksPart) and part.guard_background_tasks else None
 
 
-async def _run_supervised(self: BackgroundTask) -> None:
+async def _run_supervised(self: background.BackgroundTask) -> None:
     ctx = _guarded_context()
     if ctx is None:
         await _run_bare(self)
         return
-    work = ctx.work
-    if isinstance(work, Exchange):
-        work.answer_early()
-        if work.ran_background is None:
-            work.ran_background = set()
-        work.ran_background.add(self)
+    if isinstance(ctx.work, Exchange):
+        ctx.work.answer_early()
     await ctx.tasks.run_regardless(self.func, self.args, self.kwargs).wait()
 
 
-def _construct_injected() -> BackgroundTasks:
-    tasks = BackgroundTasks()
+def _supervising(
+    run_all_bare: Callable[[Any], Awaitable[None]],
+) -> Callable[[background.BackgroundTasks], Awaitable[None]]:
+    async def run_all(self: background.BackgroundTasks) -> None:
+        ctx = _guarded_context()
+        # The original goes over .tasks and nothing else, and may do more than await them.
+        await run_all_bare(self if ctx is None else _Supervised(self, ctx))
+
+    return run_all
+
+
+class _Supervised:
+    """BackgroundTasks as its original ``__call__`` sees it: its tasks from a number on, made safe.
+
+    How far it got is noted on the instance, since that may be run from anywhere.
+    """
+
+    def __init__(self, original: background.BackgroundTasks, ctx: Context, start: int = 0) -> None:
+        self._original = original
+        self._ctx = ctx
+        self._start = start
+
+    @property
+    def tasks(self) -> Iterator[Callable[[], Awaitable[None]]]:
+        number = self._start
+        while number < len(self._original.tasks):  # tasks may add tasks
+            task = self._original.tasks[number]
+            number += 1
+            vars(self._original)[_RAN] = number
+            is_plain = type(task).__call__ is _run_supervised
+            yield task if is_plain else _OwnWay(task, self._ctx)
+
+
+class _OwnWay:
+    """One of a subclass that runs in a way of its own, which may fail as well."""
+
+    def __init__(self, task: background.BackgroundTask, ctx: Context) -> None:
+        self.func = getattr(task, "func", task)
+        self._task = task
+        self._ctx = ctx
+
+    async def __call__(self) -> None:
+        await self._ctx.tasks.run_regardless(self._task.__call__, (), {}).wait()
+
+
+def _construct_injected() -> fastapi.BackgroundTasks:
+    tasks = fastapi.BackgroundTasks()
     work = current_work.get()
-    if isinstance(work, Exchange) and _guarded_context() is not None:
+    ctx = _guarded_context()
+    if isinstance(work, Exchange) and ctx is not None:
 
         async def run_what_was_left() -> None:
             # Lost otherwise: FastAPI drops injected tasks when the endpoint returns a response
             # with a background of its own, and those added by a dependency after its yield.
-            for task in tasks.tasks:
-                if work.ran_background is None or task not in work.ran_background:
-                    await task()
+            for task in _Supervised(tasks, ctx, start=vars(tasks).get(_RAN, 0)).tasks:
+                await task()
 
         work.at_request_exit(run_what_was_left)
     return tasks

@@ -9,9 +9,13 @@ from typing import Any
 
 from backstay.tasks.task import Task
 
-__all__ = ["Lane", "Lanes", "Pending"]
+__all__ = ["OUTSIDE", "Lane", "Lanes", "Pending"]
 
 AnyTask = Task[..., Any]
+
+
+OUTSIDE = object()
+"""The lane of tasks that no limit counts."""
 
 
 class Pending:
@@ -76,9 +80,11 @@ class Lanes:
 
     def leave(self, task: AnyTask) -> None:
         """The task, which was started, is over: its places go to the next ones."""
-        self._free += 1
         if task._lane_key is not None:
+            if task._lane_key is OUTSIDE:
+                return
             self._release_lane(task)
+        self._free += 1
         while self._ready and self._free > 0:
             following = self._ready.popleft()
             self._pending.count -= 1

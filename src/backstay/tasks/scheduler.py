@@ -217,7 +217,7 @@ class TaskScheduler(_Schedulable):
     ) -> AnyTask:
         """Run something now that FastAPI has accepted long ago: there is nobody left to refuse."""
         task: AnyTask = Task(func, args, kwargs, self._config, self.supervisor, self._ctx)
-        self.supervisor.submit(task)
+        self.supervisor.submit_outside_limits(task)
         return task
 
     def _wait_for(self, moment: Moment, task: AnyTask) -> None:

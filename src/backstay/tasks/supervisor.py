@@ -26,7 +26,7 @@ from backstay.errors import (
     TaskTimeout,
     TooManyTasks,
 )
-from backstay.tasks.lanes import Lanes, Pending
+from backstay.tasks.lanes import OUTSIDE, Lanes, Pending
 from backstay.tasks.outcome import Cancelled, Failed, Skipped, Succeeded
 from backstay.tasks.task import Task
 from backstay.tasks.threads import ThreadPool
@@ -132,6 +132,14 @@ class Supervisor:
             self._finish_unstarted(task, "the app is shutting down and its grace period is over")
         else:
             self._lanes.enter(task)
+
+    def submit_outside_limits(self, task: AnyTask) -> None:
+        """Run the task now, whatever the limits: FastAPI never had any for its own."""
+        task._lane_key = OUTSIDE
+        if self._refusing:
+            self._finish_unstarted(task, "the app is shutting down and its grace period is over")
+        else:
+            self._start(task)
 
     # ------------------------------------------------------------------ running them
 
@@ -294,6 +302,7 @@ class Supervisor:
         task._cancel_reason = None
         if task._context is not None:
             task._context.reach(Moment.RETURNED, False)
+        task._telling = True
         await self._tell_handler(task, told)
         if task._rerun is not None and isinstance(outcome, Failed):
             return task._rerun
@@ -350,12 +359,15 @@ class Supervisor:
             self._finish(task, Cancelled(reason))
             self._notice_idle()
 
+        task._telling = True
         self.running.add(task)
         task._asyncio_task = self.loop.create_task(tell(), context=task._variables)
 
     def cancel(self, task: AnyTask, reason: str) -> bool:
         """Cancel one task. Any thread."""
-        if task.outcome is not None or (task.config.shield and task._asyncio_task is not None):
+        if task.outcome is not None or task._telling:
+            return False
+        if task.config.shield and task._asyncio_task is not None:
             return False
         self.in_loop(lambda: self._cancel_in_loop(task, reason))
         return True
@@ -431,7 +443,7 @@ class Supervisor:
                 # Somebody else cancelled it before its first step, so none of our code ran.
                 self.running.discard(task)
                 self._finish(task, Cancelled("something outside backstay cancelled it"))
-            elif not task.config.shield:
+            elif not task.config.shield and not task._telling:
                 self._cancel_in_loop(task, reason)
         self._notice_idle()
 

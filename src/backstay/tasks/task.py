@@ -103,6 +103,7 @@ class Task(Generic[P, R]):
         "_rerun",
         "_running",
         "_started",
+        "_telling",
         "_variables",
         "args",
         "attempts",
@@ -139,6 +140,7 @@ class Task(Generic[P, R]):
         self._lane_key: Hashable = None
         self._cancel_reason: str | None = None
         self._expired = False
+        self._telling = False
         self._rerun: Succeeded[Any] | None = None
         self._started: Mark | None = None
         self._finished: Mark | None = None
@@ -209,7 +211,8 @@ class Task(Generic[P, R]):
         next await; the thread of a running sync one is left behind.
 
         Returns:
-            ``False`` if nothing was cancelled: the task is over, or it runs shielded.
+            ``False`` if nothing was cancelled: the task is over (but for its error handler), or
+            it runs shielded.
         """
         return self.supervisor.cancel(self, "cancel() was called")
 

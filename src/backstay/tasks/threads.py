@@ -14,6 +14,15 @@ from typing import Any
 
 __all__ = ["Job", "ThreadPool"]
 
+try:
+    # So that anyio.from_thread works in sync tasks as it does in Starlette's threads. AnyIO has
+    # no public way to say that a thread belongs to an event loop; without this one, only
+    # anyio.from_thread is missing there.
+    from anyio._backends._asyncio import AsyncIOBackend
+    from anyio._core._eventloop import claim_worker_thread
+except ImportError:  # pragma: no cover  # an AnyIO that arranges this differently
+    claim_worker_thread = None  # type: ignore[assignment]  # asked for below
+
 logger = logging.getLogger("backstay.tasks")
 
 
@@ -119,7 +128,8 @@ class ThreadPool:
                 job.running = True
             value, error = None, None
             try:
-                value = job.variables.run(job.call)
+                with _as_anyio_worker(self._loop):
+                    value = job.variables.run(job.call)
             except BaseException as raised:
                 error = raised
             with self._lock:
@@ -147,3 +157,9 @@ class ThreadPool:
             job, value, error = self._done.popleft()
             if not job.future.done():
                 job.future.set_result((value, error))
+
+
+def _as_anyio_worker(loop: asyncio.AbstractEventLoop) -> contextlib.AbstractContextManager[object]:
+    if claim_worker_thread is None:  # pragma: no cover  # see the import
+        return contextlib.nullcontext()
+    return claim_worker_thread(AsyncIOBackend, loop)

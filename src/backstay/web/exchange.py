@@ -47,8 +47,6 @@ class Exchange:
         let_tasks_start: something was started beside the endpoint; the answer gives it one turn
             of the event loop first, so that "now" is never later than the answer.
         before_close: awaited, in order, after ANSWERED and before the ASGI call ends.
-        ran_background: the Starlette background tasks of this request that have been run,
-            ``None`` while there were none.
     """
 
     # Defaults live on the class: most requests use few of these, and every one makes an exchange.
@@ -56,7 +54,6 @@ class Exchange:
     client_left = False
     let_tasks_start = False
     before_close: list[Callable[[], Awaitable[object]]] | None = None
-    ran_background: set[object] | None = None
     _context: Context | None = None
     _failed = False
     _own_callbacks = 0
