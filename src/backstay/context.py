@@ -185,7 +185,7 @@ class Context:
         self.parent = parent
         self.moment = Moment.OPENED
         self.succeeded: bool | None = None
-        self._listeners: list[tuple[Moment, Listener]] | None = None
+        self._listeners: dict[int, list[Listener]] | None = None
         self._progress: Progress | None = None
         self._user: User | Exception | None = None
 
@@ -256,8 +256,12 @@ class Context:
             listener(bool(self.succeeded))
             return
         if self._listeners is None:
-            self._listeners = []
-        self._listeners.append((moment, listener))
+            self._listeners = {}
+        listeners = self._listeners.get(moment)
+        if listeners is None:
+            self._listeners[moment] = [listener]
+        else:
+            listeners.append(listener)
 
     def reach(self, moment: Moment, succeeded: bool) -> None:
         """Move on to ``moment`` and tell its listeners. For whoever runs the work.
@@ -268,9 +272,7 @@ class Context:
             self.moment = _MOMENTS[self.moment + 1]
             self.succeeded = succeeded if self.succeeded is None else self.succeeded and succeeded
             if self._listeners:
-                now = [listener for at, listener in self._listeners if at is self.moment]
-                self._listeners = [each for each in self._listeners if each[0] is not self.moment]
-                for listener in now:
+                for listener in self._listeners.pop(self.moment, ()):
                     listener(self.succeeded)
 
     def close(self) -> None:

@@ -81,7 +81,10 @@ class TasksPart:
 
     def scheduler(self, exchange: Exchange) -> TaskScheduler:
         """The same for a request, without asking for its context before it is needed."""
-        return TaskScheduler(self, exchange, self.config)
+        scheduler = TaskScheduler(self, exchange, self.config)
+        if self._supervisor is None:
+            scheduler.prepare()  # here in the event loop; a sync endpoint is in a thread
+        return scheduler
 
     async def open(self) -> None:
         """Start supervising in the running event loop."""

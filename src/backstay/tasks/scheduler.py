@@ -132,27 +132,23 @@ class TaskScheduler(_Schedulable):
     ``after_response`` wait for the work this belongs to.
     """
 
-    __slots__ = ("_batches", "_owner", "_runners", "_supervisor")
+    __slots__ = ("_batches", "_ctx", "_owner", "_runners", "_supervisor")
 
     def __init__(self, runners: Runners, owner: Context | Exchange, defaults: TaskConfig) -> None:
         self._moment = Moment.OPENED
         self._config = defaults
         self._runners = runners
         self._owner = owner
+        self._ctx: Context | None = None
         self._supervisor: Supervisor | None = None
         self._batches: dict[Moment, Batch] | None = None
 
-    @property
-    def _ctx(self) -> Context:
+    def prepare(self) -> tuple[Context, Supervisor]:
+        """Find out whose tasks these are and who runs them; most requests schedule none."""
         owner = self._owner
-        return owner if isinstance(owner, Context) else owner.context
-
-    @property
-    def supervisor(self) -> Supervisor:
-        """Who runs these tasks."""
-        if self._supervisor is None:
-            self._supervisor = self._runners.supervisor_for(self._ctx)
-        return self._supervisor
+        ctx = self._ctx = owner if isinstance(owner, Context) else owner.context
+        supervisor = self._supervisor = self._runners.supervisor_for(ctx)
+        return ctx, supervisor
 
     def _get_scheduler(self) -> TaskScheduler:
         return self
@@ -173,7 +169,8 @@ class TaskScheduler(_Schedulable):
         Raises:
             RuntimeError: called from inside a task, which would wait for itself.
         """
-        await self.supervisor.settled()
+        _, supervisor = self.prepare()
+        await supervisor.settled()
 
     def _accept(
         self,
@@ -185,21 +182,22 @@ class TaskScheduler(_Schedulable):
     ) -> AnyTask:
         if not callable(func):
             require_function(func, "schedule")
-        supervisor = self._supervisor or self.supervisor
+        ctx, supervisor = self._ctx, self._supervisor
+        if ctx is None or supervisor is None:
+            ctx, supervisor = self.prepare()
         elsewhere = threading.get_ident() != supervisor.thread
         waiting = supervisor.pending.count + (len(supervisor.inbox) if elsewhere else 0)
         if waiting >= supervisor.room:
             supervisor.refuse(config.name or name_of(func))
-        ctx = self._ctx
         task: AnyTask = Task(func, args, kwargs, config, supervisor, ctx)
         if elsewhere:
             task.remember_variables()
             if config.wait:
-                self._hold(task)
+                _hold(ctx, task)
             if moment is Moment.OPENED:
                 supervisor.in_loop(lambda: supervisor.submit(task))
             else:
-                supervisor.in_loop(lambda: self._wait_for(moment, task))
+                supervisor.in_loop(lambda: self._wait_for(moment, task, ctx, supervisor))
         elif moment is Moment.OPENED:
             supervisor.submit(task)
             work = ctx.work
@@ -208,42 +206,46 @@ class TaskScheduler(_Schedulable):
         else:
             task.remember_variables()
             if config.wait:
-                self._hold(task)
-            self._wait_for(moment, task)
+                _hold(ctx, task)
+            self._wait_for(moment, task, ctx, supervisor)
         return task
 
     def run_regardless(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AnyTask:
         """Run something now that FastAPI has accepted long ago: there is nobody left to refuse."""
-        task: AnyTask = Task(func, args, kwargs, self._config, self.supervisor, self._ctx)
-        self.supervisor.submit_outside_limits(task)
+        ctx, supervisor = self.prepare()
+        task: AnyTask = Task(func, args, kwargs, self._config, supervisor, ctx)
+        supervisor.submit_outside_limits(task)
         return task
 
-    def _wait_for(self, moment: Moment, task: AnyTask) -> None:
-        ctx = self._ctx
+    def _wait_for(
+        self, moment: Moment, task: AnyTask, ctx: Context, supervisor: Supervisor
+    ) -> None:
         if ctx.moment >= moment:
-            start_or_skip(self.supervisor, task, bool(ctx.succeeded), ctx.origin)
+            start_or_skip(supervisor, task, bool(ctx.succeeded), ctx.origin)
             return
         if self._batches is None:
             self._batches = {}
         batch = self._batches.get(moment)
         if batch is None:
-            batch = self._batches[moment] = Batch(self.supervisor, ctx.origin)
+            batch = self._batches[moment] = Batch(supervisor, ctx.origin)
             ctx.at(moment, batch.fire)
         batch.add(task)
 
-    def _hold(self, task: AnyTask) -> None:
-        async def until_done() -> None:
-            outcome = await task.wait()
-            if not outcome.ok and not isinstance(outcome, Skipped):
-                raise HeldTaskFailed(
-                    f"the response was held for the task {task.name!r}, which ended as {outcome!r}"
-                )
 
-        work = self._ctx.work
-        if work is None:
-            raise ContextClosed(
-                f"wait=True needs an answer to hold, and this {self._ctx.origin} has none any more"
+def _hold(ctx: Context, task: AnyTask) -> None:
+    """Let the answer wait for the task."""
+
+    async def until_done() -> None:
+        outcome = await task.wait()
+        if not outcome.ok and not isinstance(outcome, Skipped):
+            raise HeldTaskFailed(
+                f"the response was held for the task {task.name!r}, which ended as {outcome!r}"
             )
-        work.hold_answer(until_done)
+
+    if ctx.work is None:
+        raise ContextClosed(
+            f"wait=True needs an answer to hold, and this {ctx.origin} has none any more"
+        )
+    ctx.work.hold_answer(until_done)

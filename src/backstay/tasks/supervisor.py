@@ -497,15 +497,17 @@ class Batch:
 
     def fire(self, succeeded: bool) -> None:
         """The moment has come: start what waited for such an end, skip the rest."""
+        supervisor = self._supervisor
         for task in self.withdraw():
-            start_or_skip(self._supervisor, task, succeeded, self._what)
-        self._supervisor._notice_idle()
+            start_or_skip(supervisor, task, succeeded, self._what)
+        if supervisor._idle_waiters:
+            supervisor._notice_idle()
 
 
 def start_or_skip(supervisor: Supervisor, task: AnyTask, succeeded: bool, what: str) -> None:
     """Start a task whose moment has come, if it waited for this kind of end."""
     when = task.config.when or "success"
-    if when == "always" or (when == "success") is succeeded:
+    if (when == "success") is succeeded or when == "always":
         supervisor.submit(task)
     else:
         ended = "succeeded" if succeeded else "failed"

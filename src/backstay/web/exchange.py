@@ -87,8 +87,9 @@ class Exchange:
     @property
     def context(self) -> Context:
         """The request's context, opened on first use."""
-        if self._context is None:
-            self._context = ctx = self.app.open(
+        ctx = self._context
+        if ctx is None:
+            ctx = self._context = self.app.open(
                 Origin.REQUEST, self, correlation_id=self.correlation_id
             )
             if self._verifier is not None:
@@ -99,7 +100,7 @@ class Exchange:
                 # First asked for while the body is streaming: the start of the answer, and
                 # with it RETURNED, has passed already.
                 ctx.reach(Moment.RETURNED, not self._failed and self._status < 400)
-        return self._context
+        return ctx
 
     def watch(self) -> None:
         """Begin to notice failures. For dependencies, which are solved before user code runs."""

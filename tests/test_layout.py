@@ -1,0 +1,81 @@
+"""The house as the README and the packaging describe it is the house that stands."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "backstay"
+FILES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
+
+# Files without a test file of their own, and where they are tested.
+ELSEWHERE = {
+    "__init__.py": "test_public_names.py",
+    "tasks/__init__.py": "test_public_names.py",
+    "testing/__init__.py": "test_public_names.py",
+    "web/__init__.py": "test_public_names.py",
+    "web/users.py": "web/test_dependencies.py",  # a Protocol; verifiers are put behind it there
+}
+
+
+@pytest.mark.parametrize("source", FILES, ids=str)
+def test_every_source_file_has_a_test_file_in_the_same_place(source: Path) -> None:
+    mirror = ELSEWHERE.get(source.as_posix(), source.parent / f"test_{source.name}")
+    assert (ROOT / "tests" / mirror).is_file()
+
+
+def test_the_list_of_exceptions_is_not_longer_than_needed() -> None:
+    for source in map(Path, ELSEWHERE):
+        assert source in FILES
+        assert not (ROOT / "tests" / source.parent / f"test_{source.name}").exists()
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_ci_runs_the_tests_and_the_linters() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert {"make lint", "make test"} <= set(script.read_text().splitlines())
+
+
+def test_the_makefile_has_every_target_that_the_readme_names() -> None:
+    named = set(re.findall(r"\bmake (\w+)", (ROOT / "README.md").read_text()))
+    assert {"test", "demo"} <= named, "the first two commands a reader needs"
+    assert named <= make_targets()
+
+
+def test_the_makefile_has_the_targets_people_expect() -> None:
+    assert {"test", "demo", "lint", "bench"} <= make_targets()
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-bench.lock"])
+def test_locks_name_no_index_and_pin_everything_with_hashes(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert "://" not in text
+    assert "--index-url" not in text
+    for requirement in re.findall(r"^[a-z0-9].*?(?:(?<!\\)\n|\Z)", text, re.MULTILINE | re.DOTALL):
+        assert re.match(r"[a-z0-9._-]+(\[[a-z,]+\])?==", requirement), requirement
+        assert "--hash=sha256:" in requirement, requirement
+
+
+def test_every_locked_package_is_what_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["testing"],
+        *project["dependency-groups"]["dev"],
+    ]
+    names = {re.split(r"[\[<>=!~; ]", each)[0].lower() for each in wanted}
+    locked = set(
+        re.findall(r"^([a-z0-9._-]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    )
+    assert names <= locked
+
+
+def test_type_checkers_of_users_are_told_that_the_package_is_typed() -> None:
+    assert (SOURCE / "py.typed").is_file()

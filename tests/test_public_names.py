@@ -1,0 +1,79 @@
+"""What each module says is public is there, sorted and complete."""
+
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType
+
+import pytest
+
+import backstay
+
+MODULES = sorted(
+    ["backstay", *(each.name for each in pkgutil.walk_packages(backstay.__path__, "backstay."))]
+)
+DOORS = ["backstay", "backstay.tasks", "backstay.testing", "backstay.web"]
+
+
+@pytest.fixture(params=MODULES)
+def module(request: pytest.FixtureRequest) -> ModuleType:
+    return importlib.import_module(request.param)
+
+
+def test_every_module_lists_its_public_names_sorted_and_once(module: ModuleType) -> None:
+    names = module.__all__
+    assert list(names) == sorted(set(names))
+
+
+def test_every_public_name_is_there(module: ModuleType) -> None:
+    for name in module.__all__:
+        assert hasattr(module, name), name
+
+
+def test_no_public_class_or_function_is_missing_from_the_list(module: ModuleType) -> None:
+    defined = {
+        name
+        for name, value in vars(module).items()
+        if (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+    }
+    assert defined <= set(module.__all__)
+
+
+def test_every_module_says_what_it_is(module: ModuleType) -> None:
+    assert inspect.getdoc(module)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_everything_public_behind_a_door_is_documented(door: str) -> None:
+    module = importlib.import_module(door)
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert inspect.getdoc(value), f"{door}.{name}"
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_star_import_brings_exactly_the_public_names(door: str) -> None:
+    brought: dict[str, object] = {}
+    exec(f"from {door} import *", brought)
+    del brought["__builtins__"]
+    assert set(brought) == set(importlib.import_module(door).__all__)
+
+
+def test_the_names_users_were_promised_are_behind_their_doors() -> None:
+    promised = {
+        "backstay": {"BackstayError", "Context", "current_context"},
+        "backstay.tasks": {"Retry", "Task", "TaskConfig", "TaskErrorHandler", "Tasks", "add_tasks"},
+        "backstay.testing": {"FakeClock", "running"},
+        "backstay.web": {"Ctx", "install"},
+    }
+    assert sorted(promised) == DOORS
+    for door, names in promised.items():
+        assert names <= set(importlib.import_module(door).__all__), door
+
+
+def test_the_version_is_one_that_packaging_understands() -> None:
+    assert all(part.isdecimal() for part in backstay.__version__.split("."))
+    assert len(backstay.__version__.split(".")) == 3

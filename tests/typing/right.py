@@ -1,0 +1,223 @@
+"""Code that type checkers must accept: every way to schedule, each with the type it gives.
+
+Checked by test_typing.py, never run.
+"""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, assert_type
+
+from fastapi import FastAPI
+
+from backstay import Context, Progress, current_context
+from backstay.tasks import (
+    Cancelled,
+    Failed,
+    Outcome,
+    Retry,
+    Skipped,
+    Succeeded,
+    Task,
+    TaskConfig,
+    TaskErrorHandler,
+    Tasks,
+    add_tasks,
+)
+from backstay.testing import FakeClock, RunningApp, running
+from backstay.web import Ctx, install
+
+
+async def charge(order: int, amount: float, *, token: str = "") -> str:
+    return f"{order} {amount} {token}"
+
+
+def resize(path: str, width: int = 100, /) -> bytes:
+    return f"{path} {width}".encode()
+
+
+def nothing() -> None: ...
+
+
+async def many(*names: str, **numbers: int) -> int:
+    return len(names) + sum(numbers.values())
+
+
+async def anything(*args: Any, **kwargs: Any) -> None: ...
+
+
+class Mailer:
+    async def send(self, to: str) -> bool:
+        return bool(to)
+
+    def log(self, to: str, *, level: int = 0) -> None: ...
+
+    @classmethod
+    async def make(cls, host: str) -> "Mailer":
+        return cls()
+
+    @staticmethod
+    def check(to: str) -> bool:
+        return bool(to)
+
+    async def __call__(self, to: str) -> int:
+        return len(to)
+
+
+async def plain_functions(tasks: Tasks) -> None:
+    outcome = await tasks.schedule(charge, 1, 2.5).wait()
+    if isinstance(outcome, Succeeded):
+        assert_type(outcome.value, str)
+    tasks.schedule(charge, 1, amount=2.5, token="t")
+    tasks.schedule(charge, order=1, amount=2)
+    assert_type(await tasks.schedule(resize, "x.png").wait(), Outcome[bytes])
+    tasks.schedule(resize, "x.png", 50)
+    tasks.schedule(nothing)
+    assert_type(await tasks.schedule(many, "a", "b", one=1).wait(), Outcome[int])
+    tasks.schedule(many)
+    tasks.schedule(anything, 1, "two", three=3)
+    tasks.schedule(print, "hello", end="")
+
+
+async def methods(tasks: Tasks, mailer: Mailer) -> None:
+    assert_type(await tasks.schedule(mailer.send, "ada").wait(), Outcome[bool])
+    tasks.schedule(mailer.send, to="ada")
+    assert_type(await tasks.schedule(mailer.log, "ada", level=1).wait(), Outcome[None])
+    assert_type(await tasks.schedule(Mailer.make, "localhost").wait(), Outcome[Mailer])
+    assert_type(await tasks.schedule(Mailer.check, "ada").wait(), Outcome[bool])
+    assert_type(await tasks.schedule(mailer, "ada").wait(), Outcome[int])
+    log: list[str] = []
+    tasks.schedule(log.append, "done")
+
+
+async def partials_and_lambdas(tasks: Tasks) -> None:
+    assert_type(await tasks.schedule(functools.partial(charge, 1), 2.5).wait(), Outcome[str])
+    tasks.schedule(functools.partial(charge, 1, token="t"), amount=2.5)
+    assert_type(await tasks.schedule(functools.partial(resize, "x.png")).wait(), Outcome[bytes])
+    assert_type(await tasks.schedule(lambda: charge(1, 2.5)).wait(), Outcome[str])
+    assert_type(await tasks.schedule(lambda: resize("x.png")).wait(), Outcome[bytes])
+
+
+async def every_moment_and_form(tasks: Tasks) -> None:
+    for schedule in (
+        tasks.schedule(charge, 1, 2.5),
+        tasks.after_route.schedule(charge, 1, 2.5),
+        tasks.after_response.schedule(charge, 1, amount=2.5),
+        tasks.task(name="pay").schedule(charge, 1, 2.5),
+        tasks.after_route.task(wait=True).schedule(charge, 1, 2.5),
+        tasks.after_response.task(when="failure").schedule(charge, order=1, amount=2.5),
+    ):
+        assert_type(await schedule.wait(), Outcome[str])
+    configured = tasks.task(shield=True)
+    configured.schedule(resize, "x.png", 50)
+    assert_type(await configured.schedule(Mailer().send, "ada").wait(), Outcome[bool])
+
+
+def on_error(task: Task, error: Exception) -> None:
+    print(task.name, task.args, task.kwargs.get("order"), error)
+
+
+async def on_error_async(task: Task, error: Exception) -> None:
+    await task()
+
+
+def on_any_error(task: Task[..., Any], error: Exception) -> str:
+    return str(error)
+
+
+class Reporter:
+    async def report(self, task: Task, error: Exception) -> None: ...
+
+    def __call__(self, task: Task, error: Exception) -> None: ...
+
+
+def handlers(tasks: Tasks) -> None:
+    reporter = Reporter()
+    handler: TaskErrorHandler
+    for handler in (on_error, on_error_async, on_any_error, reporter.report, reporter):
+        tasks.task(on_error=handler).schedule(nothing)
+    tasks.task(on_error=on_error).schedule(charge, 1, 2.5)
+    tasks.after_route.task(on_error=on_error_async).schedule(charge, 1, 2.5)
+    tasks.after_response.task(on_error=lambda task, error: print(task.name, error)).schedule(
+        nothing
+    )
+    TaskConfig(on_error=on_error_async)
+
+
+def every_option(tasks: Tasks, app: FastAPI) -> None:
+    tasks.after_response.task(
+        name="pay",
+        shield=True,
+        on_error=on_error,
+        timeout=5,
+        retry=Retry(attempts=3, backoff="linear", base_s=0.5, max_s=3, jitter=False, on=OSError),
+        when="always",
+        limit=2,
+        limit_key=("customer", 7),
+    ).schedule(charge, 1, 2.5)
+    tasks.task(timeout=0.5, retry=Retry(backoff=lambda failures: failures * 2.0))
+    tasks.task(retry=Retry(on=(OSError, ValueError)))
+    tasks.task(retry=Retry(on=lambda error: "try again" in str(error)))
+    add_tasks(
+        app,
+        config=TaskConfig(on_error=on_error, timeout=30.0),
+        max_running=10,
+        max_pending=None,
+        threads=4,
+        shutdown_grace_s=1,
+        shield_grace_s=2.5,
+        guard_background_tasks=False,
+    )
+    add_tasks(app)
+
+
+async def a_task(tasks: Tasks) -> None:
+    task = tasks.schedule(charge, 1, 2.5)
+    assert_type(task.name, str)
+    assert_type(task.kwargs, Mapping[str, Any])
+    assert_type(task.config, TaskConfig)
+    assert_type(task.attempts, int)
+    assert_type(task.started.is_set(), bool)
+    assert_type(task.finished.at, datetime | None)
+    assert_type(task.progress, Progress | None)
+    assert_type(task.outcome, Outcome[str] | None)
+    assert_type(task.cancel(), bool)
+    assert_type(await task(), str)
+    await task.started.wait()
+    match await task.wait():
+        case Succeeded(value):
+            assert_type(value, str)
+        case Failed(error):
+            assert_type(error, Exception)
+        case Cancelled(reason) | Skipped(reason):
+            assert_type(reason, str)
+
+
+def handed_to_a_helper(tasks: Tasks, tracked: list[Task]) -> Task:
+    tracked.append(tasks.schedule(charge, 1, 2.5))
+    tracked.append(tasks.after_route.task(name="small").schedule(resize, "x.png"))
+    return tasks.schedule(nothing)
+
+
+async def endpoint(tasks: Tasks, ctx: Ctx) -> None:
+    handed_to_a_helper(tasks, [])
+    handed_to_a_helper(ctx.tasks, [])
+    assert_type(current_context(), Context)
+    current_context().tasks.after_response.schedule(charge, 1, 2.5)
+    assert_type(ctx.correlation_id, str)
+    ctx.progress(1, 2, "half way")
+    await asyncio.to_thread(ctx.tasks.schedule, nothing)
+
+
+async def a_test(app: FastAPI) -> None:
+    install(app, settings={"A": 1}, clock=FakeClock())
+    async with running(app) as client:
+        assert_type(client, RunningApp)
+        (await client.get("/")).raise_for_status()
+        await client.tasks.settle()
+
+
+def by_name(tasks: Tasks, functions: dict[str, Callable[[int], Awaitable[None]]]) -> None:
+    for function in functions.values():
+        tasks.schedule(function, 1)
