@@ -90,7 +90,26 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        try:
+            text = _dumps(line)
+        except (TypeError, ValueError, RecursionError):
+            # Somebody's extra is no JSON even so (NaN, tuples as keys, a value that holds
+            # itself). The line is worth more than its form.
+            text = _dumps({name: _writable(value) for name, value in line.items()})
+        # File names that are not UTF-8 arrive as lone surrogates, which no stream can encode.
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False, allow_nan=False)
+
+
+def _writable(value: Any) -> Any:
+    try:
+        _dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
+    return value
 
 
 def configure_logging(

@@ -98,6 +98,8 @@ class _Attributes(Mapping[str, Any]):
         fields = getattr(type(model), "model_fields", None)
         if fields is None:
             fields = [name for name in dir(model) if not name.startswith("_")]
+        else:
+            fields = [*fields, *getattr(type(model), "model_computed_fields", ())]
         self._names = {name.lower(): name for name in fields}
 
     def __getitem__(self, name: str) -> Any:

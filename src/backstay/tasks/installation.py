@@ -9,19 +9,15 @@ from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp
 
-from backstay.context import current_work
 from backstay.tasks.background import guard_background_tasks as guard
 from backstay.tasks.config import TaskConfig
 from backstay.tasks.part import TasksPart
 from backstay.tasks.scheduler import TaskScheduler
 from backstay.tasks.shortcut import hand_over_directly
-from backstay.web.dependencies import exchange_of, not_installed
-from backstay.web.exchange import Exchange
+from backstay.web.dependencies import exchange_of
 from backstay.web.installation import install, mounted_apps
 
 __all__ = ["Tasks", "add_tasks"]
-
-_LINE = "backstay.tasks.add_tasks(app)"
 
 
 def add_tasks(
@@ -74,31 +70,24 @@ def add_tasks(
 
     def build_with_direct_parameters() -> ASGIApp:
         for each in (app, *mounted_apps(app.routes)):
-            hand_over_directly(each.routes, _get_tasks, _current_tasks)
+            hand_over_directly(each.routes, _get_tasks, _tasks_of)
         return build()
 
     # Built once, when every route is there and before the first request.
     app.build_middleware_stack = build_with_direct_parameters  # type: ignore[method-assign]  # on this one app only
 
 
-def _current_tasks() -> TaskScheduler:
-    exchange = current_work.get()
-    if not isinstance(exchange, Exchange):
-        raise not_installed("this endpoint", _LINE)
-    return _tasks_of(exchange)
+def _tasks_of(connection: HTTPConnection) -> TaskScheduler:
+    exchange = exchange_of(connection, "backstay.tasks.add_tasks(app)")
+    part = exchange.app.part(TasksPart.attribute)
+    assert isinstance(part, TasksPart)
+    return part.scheduler(exchange)
 
 
 async def _get_tasks(connection: HTTPConnection) -> TaskScheduler:
     # Async, and no generator: FastAPI would send a sync function through a thread, and every
     # generator costs a request more than everything else here together.
-    return _tasks_of(exchange_of(connection, _LINE))
-
-
-def _tasks_of(exchange: Exchange) -> TaskScheduler:
-    exchange.watch()
-    part = exchange.app.part(TasksPart.attribute)
-    assert isinstance(part, TasksPart)
-    return part.scheduler(exchange)
+    return _tasks_of(connection)
 
 
 Tasks = Annotated[TaskScheduler, Depends(_get_tasks)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from backstay.tasks.task import Task
 
-__all__ = ["OUTSIDE", "Lane", "Lanes", "Pending"]
+__all__ = ["Lane", "Lanes", "OUTSIDE", "Pending"]
 
 AnyTask = Task[..., Any]
 

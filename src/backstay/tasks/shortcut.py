@@ -18,20 +18,25 @@ from typing import Any
 import fastapi.routing
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
 
 __all__ = ["hand_over_directly"]
 
+_CONNECTION = "backstay_connection"
+
 
 def hand_over_directly(
-    routes: Iterable[BaseRoute], dependency: Callable[..., Any], provide: Callable[[], object]
+    routes: Iterable[BaseRoute],
+    dependency: Callable[..., Any],
+    provide: Callable[[HTTPConnection], object],
 ) -> None:
-    """Give endpoints of ``routes`` the value of ``provide()`` where they declare ``dependency``.
+    """Give endpoints of ``routes`` the value of ``provide`` where they declare ``dependency``.
 
     Args:
         routes: an app's routes.
         dependency: the function that ``Depends`` names.
-        provide: the same value, from the context variables of the request.
+        provide: the same value, from the request.
     """
     for dependant in _dependants(routes):
         ours = [each for each in dependant.dependencies if each.call is dependency and each.name]
@@ -39,8 +44,17 @@ def hand_over_directly(
         if not ours or not inspect.iscoroutinefunction(endpoint):
             continue
         dependant.dependencies = [each for each in dependant.dependencies if each not in ours]
-        names = [each.name for each in ours if each.name]
-        dependant.call = _with_values(endpoint, names, provide)
+        # FastAPI hands over the request for nothing; it has to be asked for by some name.
+        asked_for_here = dependant.http_connection_param_name is None
+        if asked_for_here:
+            dependant.http_connection_param_name = _CONNECTION
+        dependant.call = _with_values(
+            endpoint,
+            [each.name for each in ours if each.name],
+            provide,
+            dependant.http_connection_param_name or _CONNECTION,
+            asked_for_here,
+        )
 
 
 def _dependants(routes: Iterable[BaseRoute]) -> list[Dependant]:
@@ -57,13 +71,18 @@ def _dependants(routes: Iterable[BaseRoute]) -> list[Dependant]:
 
 
 def _with_values(
-    endpoint: Callable[..., Any], names: list[str], provide: Callable[[], object]
+    endpoint: Callable[..., Any],
+    names: list[str],
+    provide: Callable[[HTTPConnection], object],
+    connection_name: str,
+    remove_connection: bool,
 ) -> Callable[..., Any]:
     first, *others = names
 
     @functools.wraps(endpoint)
     async def call(**values: Any) -> Any:
-        values[first] = value = provide()
+        connection = values.pop(connection_name) if remove_connection else values[connection_name]
+        values[first] = value = provide(connection)
         for name in others:
             values[name] = value
         return await endpoint(**values)

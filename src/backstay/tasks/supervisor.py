@@ -31,7 +31,7 @@ from backstay.tasks.outcome import Cancelled, Failed, Skipped, Succeeded
 from backstay.tasks.task import Task
 from backstay.tasks.threads import ThreadPool
 
-__all__ = ["AnyTask", "Supervisor"]
+__all__ = ["AnyTask", "Batch", "Supervisor", "start_or_skip"]
 
 logger = logging.getLogger("backstay.tasks")
 

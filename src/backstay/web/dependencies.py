@@ -11,7 +11,7 @@ from backstay.context import Context
 from backstay.errors import NotInstalled
 from backstay.web.exchange import Exchange
 
-__all__ = ["Ctx", "exchange_of", "get_context", "not_installed"]
+__all__ = ["Ctx", "exchange_of", "get_context"]
 
 
 def exchange_of(connection: HTTPConnection, line: str) -> Exchange:
@@ -26,22 +26,17 @@ def exchange_of(connection: HTTPConnection, line: str) -> Exchange:
     """
     exchange = Exchange.of(connection.scope)
     if exchange is None:
-        raise not_installed(repr(connection.scope["path"]), line)
+        raise NotInstalled(
+            f"{connection.scope['path']!r} uses a parameter of backstay's, but backstay is not "
+            f"switched on for this app: add the line {line} where the app is made"
+        )
+    exchange.watch(connection.scope)
     return exchange
-
-
-def not_installed(what: str, line: str) -> NotInstalled:
-    """The error for a parameter of backstay's in an app that does not have it."""
-    return NotInstalled(
-        f"{what} uses a parameter of backstay's, but backstay is not switched on for this app: "
-        f"add the line {line} where the app is made"
-    )
 
 
 async def get_context(connection: HTTPConnection) -> Context:
     """The dependency behind ``Ctx``. Also asks the verifier, if there is one, who the user is."""
     exchange = exchange_of(connection, "backstay.web.install(app)")
-    exchange.watch()
     await exchange.identify(connection)
     return exchange.context
 

@@ -26,7 +26,7 @@ from backstay.context import Context, Moment, Origin
 from backstay.errors import ContextClosed
 from backstay.web.users import UserVerifier
 
-__all__ = ["SCOPE_KEY", "Exchange"]
+__all__ = ["Exchange", "SCOPE_KEY"]
 
 SCOPE_KEY = "backstay.exchange"
 """Where the ASGI scope holds the exchange."""
@@ -102,9 +102,15 @@ class Exchange:
                 ctx.reach(Moment.RETURNED, not self._failed and self._status < 400)
         return ctx
 
-    def watch(self) -> None:
-        """Begin to notice failures. For dependencies, which are solved before user code runs."""
+    def watch(self, scope: MutableMapping[str, Any]) -> None:
+        """Begin to notice failures. For dependencies, which are solved before user code runs.
+
+        Args:
+            scope: the dependency's own, which has FastAPI's exit stacks even where a middleware
+                in between handed on a copy.
+        """
         if self._watching is None:
+            self.scope = scope
             stack = self._stack("fastapi_inner_astack")
             if stack is not None:
                 self._watching = stack
@@ -117,7 +123,8 @@ class Exchange:
         An exception handler is such a place. A stack that was unwound does not say so, but it
         never calls back either, and the function-scoped one would have before the answer.
         """
-        self.watch()
+        if self.scope is not None:
+            self.watch(self.scope)
         stack = self._stack("fastapi_function_astack")
         if stack is not None:
             self._unsure = True
@@ -146,13 +153,29 @@ class Exchange:
         return stack if isinstance(stack, AsyncExitStack) else None
 
     def _is_departure(self, exc: BaseException) -> bool:
-        """Whether ``exc`` only says that the client went away, which is no failure of the work."""
-        return self.client_left or isinstance(exc, WebSocketDisconnect | ClientDisconnect)
+        """Whether ``exc`` only says that the client went away, which is no failure of the work.
+
+        Before the answer has begun it is one: user code was cut off in the middle. Servers say
+        it by an OSError, or by cancelling the call.
+        """
+        if isinstance(exc, WebSocketDisconnect):
+            return True
+        if not self._status:
+            return False
+        return isinstance(exc, ClientDisconnect | asyncio.CancelledError) or (
+            self.client_left and isinstance(exc, OSError)
+        )
 
     @property
     def opened(self) -> bool:
         """Whether anybody has asked for the context, so that there is a life to ``end``."""
         return self._context is not None
+
+    def ask_instead(self, verifier: UserVerifier) -> None:
+        """A mounted app has a verifier of its own, and it is that app's requests that come now."""
+        self._verifier = verifier
+        if self._context is not None:
+            self._context.set_user(ContextClosed(_NOT_ASKED))
 
     async def identify(self, connection: HTTPConnection) -> None:
         """Ask the verifier who sends this request, unless that has been done."""
@@ -255,12 +278,10 @@ class Exchange:
         """The ASGI call is over."""
         ctx = self.context
         if error is not None and not self._is_departure(error):
-            # A server that cancels the call of a client that left has not seen user code fail.
-            self._failed = self._failed or not (
-                isinstance(error, asyncio.CancelledError) and ctx.succeeded
-            )
-        ctx.reach(Moment.ANSWERED, not self._failed)
-        if self.before_close:
-            for call in self.before_close:
+            self._failed = True
+        try:
+            ctx.reach(Moment.ANSWERED, not self._failed)
+            for call in self.before_close or ():
                 await call()
-        ctx.close()
+        finally:
+            ctx.close()

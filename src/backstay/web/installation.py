@@ -23,14 +23,17 @@ from backstay.web.users import UserVerifier
 
 __all__ = ["install", "installed", "mounted_apps"]
 
+_DEFAULT_ENV_FILE = ".env"
+_DEFAULT_HEADER = "X-Request-ID"
+
 
 def install(
     app: Starlette,
     *,
     settings: Mapping[str, Any] | object | None = None,
-    env_file: str | Path | None = ".env",
+    env_file: str | Path | None = _DEFAULT_ENV_FILE,
     verify_user: UserVerifier | None = None,
-    correlation_header: str = "X-Request-ID",
+    correlation_header: str = _DEFAULT_HEADER,
     json_logs: bool | None = None,
     clock: Clock | None = None,
     logger: logging.Logger | None = None,
@@ -63,10 +66,11 @@ def install(
         raise TypeError(
             f"install() needs a FastAPI app, got {app!r} of type {type(app).__qualname__}"
         )
-    options = (settings, verify_user, json_logs, clock, logger)
+    given = any(each is not None for each in (settings, verify_user, json_logs, clock, logger))
+    given = given or (env_file, correlation_header) != (_DEFAULT_ENV_FILE, _DEFAULT_HEADER)
     existing: Backstay | None = getattr(app.state, "backstay", None)
     if existing is not None:
-        if any(option is not None for option in options):
+        if given:
             raise AlreadyInstalled(
                 "install(app, ...) came after backstay was installed (by add_tasks(app), say); "
                 "call install with its options first"
@@ -124,4 +128,7 @@ def mounted_apps(routes: list[BaseRoute]) -> list[Starlette]:
             if isinstance(inner, Starlette) and inner.middleware_stack is None:
                 found.append(inner)
             found.extend(mounted_apps(list(route.routes or [])))
+        elif (included := getattr(route, "original_router", None)) is not None:
+            # Newer versions of FastAPI keep an included router as one route.
+            found.extend(mounted_apps(included.routes))
     return found

@@ -16,6 +16,8 @@ from backstay.web.users import UserVerifier
 
 __all__ = ["BackstayMiddleware"]
 
+_WITH_HEADERS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+
 
 class BackstayMiddleware:
     """Opens an exchange around every request and runs the parts around the app's lifespan.
@@ -42,6 +44,8 @@ class BackstayMiddleware:
         outer = scope.get(SCOPE_KEY)
         if outer is not None and outer.app.covers(self.backstay):
             # Mounted in an app that has backstay too: the outer one's context counts.
+            if self._verifier is not None:
+                outer.ask_instead(self._verifier)
             await self.app(scope, receive, send)
             return
         header = self._header
@@ -60,16 +64,14 @@ class BackstayMiddleware:
             if kind == "http.response.body":
                 if not message.get("more_body", False):
                     exchange.body_sent = True
-            elif kind == "http.response.start":
-                held = exchange.answer_starts(message["status"])
-                if held is not None:
-                    await held
+            elif kind in _WITH_HEADERS:
+                if kind == "http.response.start":
+                    held = exchange.answer_starts(message["status"])
+                    if held is not None:
+                        await held
                 # A new list: this one may belong to a response object that is sent many times.
                 headers = [pair for pair in message.get("headers", ()) if pair[0] != header]
                 headers.append((header, correlation.encode("ascii")))
-                message["headers"] = headers
-            elif kind == "websocket.accept":
-                headers = [*message.get("headers", ()), (header, correlation.encode("ascii"))]
                 message["headers"] = headers
             try:
                 await send(message)
@@ -86,13 +88,15 @@ class BackstayMiddleware:
             error = raised
             raise
         finally:
-            if exchange.opened:
-                await exchange.end(error)
-            error = None  # a traceback and its frame would keep each other alive
-            exchange.scope = None
-            scope[SCOPE_KEY] = outer
-            correlation_id.reset(id_token)
-            current_work.reset(work_token)
+            try:
+                if exchange.opened:
+                    await exchange.end(error)
+            finally:
+                error = None  # a traceback and its frame would keep each other alive
+                exchange.scope = None
+                scope[SCOPE_KEY] = outer
+                correlation_id.reset(id_token)
+                current_work.reset(work_token)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Listening to the messages, rather than wrapping the app's lifespan function, puts the

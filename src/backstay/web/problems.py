@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.websockets import WebSocket, WebSocketState
 
 from backstay.errors import BackstayError
 from backstay.log import correlation_id
 
 __all__ = ["answer_error", "problem_response"]
+
+logger = logging.getLogger("backstay.web")
 
 
 def problem_response(
@@ -37,7 +41,7 @@ def problem_response(
     """
     body: dict[str, object] = {
         "type": type_uri,
-        "title": HTTPStatus(status).phrase if title is None else title,
+        "title": _phrase(status) if title is None else title,
         "status": status,
         "detail": detail,
     }
@@ -53,9 +57,35 @@ def problem_response(
     )
 
 
-async def answer_error(request: Request, error: Exception) -> JSONResponse:
-    """The exception handler for ``BackstayError``: what the class says in public, no more."""
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # in nobody's registry, and allowed all the same
+        return f"Status {status}"
+
+
+async def answer_error(request: Request | WebSocket, error: Exception) -> JSONResponse | None:
+    """The exception handler for ``BackstayError``: what the class says in public, no more.
+
+    What only the operator can mend is logged. A WebSocket that was accepted, or whose server
+    cannot deny with a response, is closed: 1013 (try again later) or 1011 (RFC 6455 §7.4.1 and
+    the IANA registry it founded).
+    """
     assert isinstance(error, BackstayError)
+    if error.status == 500:
+        logger.error(
+            "%s was answered with 500: %s",
+            request.url.path,
+            error,
+            exc_info=error,
+            extra={"correlation_id": correlation_id.get()},
+        )
+    if isinstance(request, WebSocket) and (
+        request.application_state is WebSocketState.CONNECTED
+        or "websocket.http.response" not in request.scope.get("extensions", {})
+    ):
+        await request.close(1013 if error.status == 503 else 1011)
+        return None
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     return problem_response(
         error.status,
