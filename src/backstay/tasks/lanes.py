@@ -61,6 +61,10 @@ class Lanes:
     def enter(self, task: AnyTask) -> None:
         """Start the task, or remember it until it may start."""
         limit = task.config.limit
+        if limit is None and self._free > 0 and not self._ready:
+            self._free -= 1
+            self._start(task)
+            return
         if limit is not None:
             key = task.config.limit_key
             if key is None:

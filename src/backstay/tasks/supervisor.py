@@ -37,6 +37,8 @@ logger = logging.getLogger("backstay.tasks")
 
 AnyTask = Task[..., Any]
 
+_SUCCEEDED_WITH_NOTHING = Succeeded(None)  # by far the most frequent outcome
+
 
 class Supervisor:
     """The tasks of one app in one event loop.
@@ -171,7 +173,9 @@ class Supervisor:
                 value = await self._attempts(task)
             if task._context is not None:
                 await self._returned(task)
-            outcome: Succeeded[Any] | Failed | Cancelled = Succeeded(value)
+            outcome: Succeeded[Any] | Failed | Cancelled = (
+                _SUCCEEDED_WITH_NOTHING if value is None else Succeeded(value)
+            )
         except GeneratorExit:
             # The event loop is gone and the coroutine is being thrown away: no await works.
             self._log(task, logging.ERROR, "was lost: its event loop ended while it ran")
