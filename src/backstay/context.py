@@ -105,6 +105,10 @@ class Work(Protocol):
     """The running thing a Context stands for: a request's exchange, a task."""
 
     @property
+    def app(self) -> Backstay:
+        """Whose work it is."""
+
+    @property
     def context(self) -> Context:
         """Its context, made on first use: most work never asks for one."""
 

@@ -20,6 +20,7 @@ import fastapi
 from fastapi.dependencies import utils as fastapi_injection
 from starlette import background
 
+from backstay.app import Backstay
 from backstay.context import Context, current_work
 from backstay.errors import NotInstalled
 from backstay.tasks.part import TasksPart
@@ -44,14 +45,15 @@ def guard_background_tasks() -> None:
 
 def _guarded_context() -> Context | None:
     work = current_work.get()
-    if work is None:
-        return None
-    ctx = work.context
+    return work.context if work is not None and _guards(work.app) else None
+
+
+def _guards(app: Backstay) -> bool:
     try:
-        part = ctx.app.part(TasksPart.attribute)
+        part = app.part(TasksPart.attribute)
     except NotInstalled:
-        return None
-    return ctx if isinstance(part, TasksPart) and part.guard_background_tasks else None
+        return False
+    return isinstance(part, TasksPart) and part.guard_background_tasks
 
 
 async def _run_supervised(self: background.BackgroundTask) -> None:
@@ -112,13 +114,14 @@ class _OwnWay:
 def _construct_injected() -> fastapi.BackgroundTasks:
     tasks = fastapi.BackgroundTasks()
     work = current_work.get()
-    ctx = _guarded_context()
-    if isinstance(work, Exchange) and ctx is not None:
+    if isinstance(work, Exchange) and _guards(work.app):
+        if work.scope is not None:
+            work.watch(work.scope)  # now, while dependencies are solved: later costs more
 
         async def run_what_was_left() -> None:
             # Lost otherwise: FastAPI drops injected tasks when the endpoint returns a response
             # with a background of its own, and those added by a dependency after its yield.
-            for task in _Supervised(tasks, ctx, start=vars(tasks).get(_RAN, 0)).tasks:
+            for task in _Supervised(tasks, work.context, vars(tasks).get(_RAN, 0)).tasks:
                 await task()
 
         work.at_request_exit(run_what_was_left)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias
 
 from typing_extensions import ParamSpec, TypeVar
 
+from backstay.app import Backstay
 from backstay.calls import name_of
 from backstay.context import Context, Origin, Progress
 from backstay.tasks.config import TaskConfig
@@ -172,6 +173,11 @@ class Task(Generic[P, R]):
             if self.outcome is not None:
                 self._finished.set(self._parent.app.clock.now())
         return self._finished
+
+    @property
+    def app(self) -> Backstay:
+        """The app it belongs to."""
+        return self._parent.app
 
     @property
     def context(self) -> Context:
