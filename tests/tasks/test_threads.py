@@ -117,3 +117,17 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
     assert done.returncode == 0
+
+
+@async_test
+async def test_no_job_waits_behind_one_that_hangs_while_there_is_room_for_a_thread() -> None:
+    loop = asyncio.get_running_loop()
+    for _ in range(200):  # the wrong count showed only in a window of microseconds
+        pool = ThreadPool(2, loop)
+        release = threading.Event()
+        await pool.result(pool.submit(lambda: None, variables()))  # one thread is idle now
+        hanging = pool.submit(lambda release=release: release.wait(10), variables())  # type: ignore[misc]  # mypy cannot infer the default's type
+        await pool.result(pool.submit(lambda: None, variables()))
+        release.set()
+        await pool.result(hanging)
+        pool.stop()

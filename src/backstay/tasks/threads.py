@@ -63,6 +63,7 @@ class ThreadPool:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._threads = 0
         self._idle = 0
+        self._unclaimed = 0
         self._lock = threading.Lock()
         self._done: deque[tuple[Job, Any, BaseException | None]] = deque()
         self._wake_pending = False
@@ -70,13 +71,10 @@ class ThreadPool:
     def submit(self, call: Callable[[], Any], variables: Variables) -> Job:
         """Hand ``call`` to a thread, now. Call from the event loop."""
         job = Job(call, variables, self._loop.create_future())
-        self._queue.put(job)
         with self._lock:
-            grow = self._idle < self._queue.qsize() and self._threads < self._size
-            if grow:
-                self._threads += 1
-        if grow:
-            threading.Thread(target=self._work, name="backstay-task", daemon=True).start()
+            self._unclaimed += 1
+            self._queue.put(job)
+            self._grow_if_needed()
         return job
 
     async def result(self, job: Job) -> Any:
@@ -98,6 +96,7 @@ class ThreadPool:
         """Let every thread end as soon as it is free."""
         with self._lock:
             for _ in range(self._threads):
+                self._unclaimed += 1
                 self._queue.put(None)
 
     def _abandon(self, job: Job) -> None:
@@ -107,10 +106,12 @@ class ThreadPool:
             job.abandoned = True
             if job.running:
                 self._threads -= 1  # a new thread may take its place
-            replace = job.running and self._threads < self._size and not self._queue.empty()
-            if replace:
-                self._threads += 1
-        if replace:
+                self._grow_if_needed()
+
+    def _grow_if_needed(self) -> None:
+        """Start a thread if there are more jobs than threads to claim them. Holds the lock."""
+        if self._unclaimed > self._idle and self._threads < self._size:
+            self._threads += 1
             threading.Thread(target=self._work, name="backstay-task", daemon=True).start()
 
     def _work(self) -> None:
@@ -119,7 +120,10 @@ class ThreadPool:
                 self._idle += 1
             job = self._queue.get()
             with self._lock:
+                # Both together, and not the queue's own length: a thread that has been handed
+                # a job and has not got here yet must not pass for one that could take another.
                 self._idle -= 1
+                self._unclaimed -= 1
                 if job is None:
                     self._threads -= 1
                     return
