@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from backstay.calls import is_async_callable
 from backstay.clock import Clock
@@ -31,13 +31,20 @@ from backstay.tasks.outcome import Cancelled, Failed, Skipped, Succeeded
 from backstay.tasks.task import Task
 from backstay.tasks.threads import ThreadPool
 
-__all__ = ["AnyTask", "Batch", "Supervisor", "start_or_skip"]
+__all__ = ["AnyTask", "Supervisor", "WaitingTasks"]
 
 logger = logging.getLogger("backstay.tasks")
 
 AnyTask = Task[..., Any]
 
 _SUCCEEDED_WITH_NOTHING = Succeeded(None)  # by far the most frequent outcome
+
+
+class WaitingTasks(Protocol):
+    """Tasks that wait for a moment, as far as a supervisor has to know."""
+
+    def withdraw(self) -> list[AnyTask]:
+        """Nothing waits any more; what did is returned."""
 
 
 class Supervisor:
@@ -55,6 +62,7 @@ class Supervisor:
         pending: accepted and not started. Counted in the event loop only.
         inbox: what other threads have sent in and the event loop has not seen yet.
         room: how many may be pending.
+        batches: what waits for moments still to come.
     """
 
     def __init__(
@@ -71,7 +79,7 @@ class Supervisor:
         self.running: set[AnyTask] = set()
         self.pending = Pending()
         self.room = math.inf if max_pending is None else max_pending
-        self._batches: set[Batch] = set()
+        self.batches: set[WaitingTasks] = set()
         self._lanes = Lanes(max_running, self._start, self.pending)
         self._pool = ThreadPool(threads, loop)
         self.thread = threading.get_ident()
@@ -126,7 +134,7 @@ class Supervisor:
             self._inbox_wake_pending = False
         for call in calls:
             call()
-        self._notice_idle()
+        self.notice_idle()
 
     def submit(self, task: AnyTask) -> None:
         """Run the task as soon as its limits allow."""
@@ -186,7 +194,7 @@ class Supervisor:
         self.running.discard(task)
         self._lanes.leave(task)
         if self._idle_waiters and not self.running:
-            self._notice_idle()
+            self.notice_idle()
 
     async def _returned(self, task: AnyTask) -> None:
         """The function returned: its own context passes RETURNED, and holds what was held."""
@@ -361,7 +369,7 @@ class Supervisor:
             await self._tell_handler(task, error)
             self.running.discard(task)
             self._finish(task, Cancelled(reason))
-            self._notice_idle()
+            self.notice_idle()
 
         task._telling = True
         self.running.add(task)
@@ -425,7 +433,8 @@ class Supervisor:
             self._idle_waiters.append(waiter)
             await waiter
 
-    def _notice_idle(self) -> None:
+    def notice_idle(self) -> None:
+        """Wake who waits for rest, if this is it."""
         if self._idle_waiters and self.idle:
             waiters, self._idle_waiters = self._idle_waiters, []
             for waiter in waiters:
@@ -449,18 +458,18 @@ class Supervisor:
                 self._finish(task, Cancelled("something outside backstay cancelled it"))
             elif not task.config.shield and not task._telling:
                 self._cancel_in_loop(task, reason)
-        self._notice_idle()
+        self.notice_idle()
 
     def cancel_all(self, reason: str) -> None:
         """Cancel everything: running tasks, shielded ones and error handlers included."""
         self._refusing = True
-        for batch in list(self._batches):
+        for batch in list(self.batches):
             for task in batch.withdraw():
                 self._finish_unstarted(task, reason)
         for task in list(self.running):
             task._cancel_reason = None  # a task in its error handler has been cancelled before
             self._cancel_in_loop(task, reason)
-        self._notice_idle()
+        self.notice_idle()
 
     def abandon(self) -> None:
         """Let go of what would not stop, so that the event loop can end without it."""
@@ -472,47 +481,5 @@ class Supervisor:
                 asyncio._unregister_task(task._asyncio_task)
             self._finish(task, Cancelled("it ignored its cancellation at shutdown"))
         self.running.clear()
-        self._notice_idle()
+        self.notice_idle()
         self._pool.stop()
-
-
-class Batch:
-    """The tasks that wait for one moment of one context."""
-
-    __slots__ = ("_supervisor", "_tasks", "_what")
-
-    def __init__(self, supervisor: Supervisor, what: str) -> None:
-        self._supervisor = supervisor
-        self._what = what
-        self._tasks: list[AnyTask] = []
-        supervisor._batches.add(self)
-
-    def add(self, task: AnyTask) -> None:
-        """One more task waits."""
-        self._tasks.append(task)
-        self._supervisor.pending.count += 1
-
-    def withdraw(self) -> list[AnyTask]:
-        """Nothing waits any more; what did is returned, without those cancelled meanwhile."""
-        tasks, self._tasks = self._tasks, []
-        self._supervisor.pending.count -= len(tasks)
-        self._supervisor._batches.discard(self)
-        return [task for task in tasks if task.outcome is None]
-
-    def fire(self, succeeded: bool) -> None:
-        """The moment has come: start what waited for such an end, skip the rest."""
-        supervisor = self._supervisor
-        for task in self.withdraw():
-            start_or_skip(supervisor, task, succeeded, self._what)
-        if supervisor._idle_waiters:
-            supervisor._notice_idle()
-
-
-def start_or_skip(supervisor: Supervisor, task: AnyTask, succeeded: bool, what: str) -> None:
-    """Start a task whose moment has come, if it waited for this kind of end."""
-    when = task.config.when or "success"
-    if (when == "success") is succeeded or when == "always":
-        supervisor.submit(task)
-    else:
-        ended = "succeeded" if succeeded else "failed"
-        supervisor.skip(task, f"the {what} {ended} and the task waited for when={when!r}")
