@@ -6,7 +6,6 @@ whoever needs either takes a ``Clock``. ``backstay.testing.FakeClock`` is the ot
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Callable
@@ -54,11 +53,18 @@ class SystemClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    # asyncio takes longer to load than everything else that `import backstay` needs, and whoever
+    # calls these has it loaded.
+
     def call_later(self, delay_s: float, call: Callable[[], object]) -> Timer:
-        return asyncio.get_running_loop().call_later(delay_s, call)
+        from asyncio import get_running_loop
+
+        return get_running_loop().call_later(delay_s, call)
 
     async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
+        from asyncio import sleep
+
+        await sleep(delay_s)
 
     def random(self) -> float:
         return random.random()
