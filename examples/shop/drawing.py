@@ -1,0 +1,320 @@
+"""The timeline on a terminal: one block an order, one row a task, time from left to right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from examples.shop.models import STEPS
+from examples.shop.timeline import Lane, Row
+
+_MOMENT = {"now": "now", "after_route": "route", "after_response": "response", "later": "handler"}
+_COLOUR = {"now": "cyan", "route": "yellow", "response": "blue", "handler": "magenta"}
+_SPAN_S = 1.2
+_LABEL = 32
+_NOTE = 36
+_BARS = 32  # at least; notes are cut first
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """What bars are made of."""
+
+    bar: str = "━"
+    pause: str = "╌"
+    answer: str = "│"
+    done: str = "✓"
+    failed: str = "✗"
+    handled: str = "◆"
+    tick: str = "╵"
+    arrow: str = "→"
+
+
+UNICODE = Glyphs()
+ASCII = Glyphs("=", ".", "|", "o", "x", "#", "'", "->")
+
+
+def draw(lane: Lane, *, now: float, width: int, glyphs: Glyphs) -> Iterable[Text]:
+    """A lane as lines of ``width`` columns.
+
+    Args:
+        now: what is still running is drawn up to here.
+    """
+    yield _header(lane, now, width, glyphs)
+    if not lane.rows:
+        return
+    note = max(0, min(_NOTE, width - _LABEL - _BARS))
+    columns = width - _LABEL - note
+    reach_s = (lane.ended_at if lane.finished else max(now, lane.ended_at)) - lane.sent_at
+    span_s = _SPAN_S
+    while span_s < reach_s * 1.05:
+        span_s *= 2
+    pen = _Pen(lane.sent_at, span_s / columns, columns, note, glyphs)
+    yield _request_row(lane, now, pen, span_s)
+    before = ""
+    for row in _in_order(lane):
+        moment = "" if _moment(row) == before else _moment(row)
+        before = _moment(row)
+        yield _step_row(lane, row, moment, now, pen)
+
+
+def legend(glyphs: Glyphs, url: str) -> Iterable[Text]:
+    """How to read it."""
+    yield Text.assemble(
+        ("backstay: a tea shop", "bold"),
+        f" at {url}, an SQLite file, and four third parties ",
+        "that are slow and fail at times.",
+    )
+    yield Text.assemble(
+        "Tasks start ",
+        ("now", "cyan"),
+        " beside the endpoint, at ",
+        ("route", "yellow"),
+        " when it has returned, at ",
+        ("response", "blue"),
+        " when the answer is out.",
+    )
+    yield Text.assemble(
+        f"{glyphs.bar * 2} running   ",
+        (glyphs.failed, "bold red"),
+        " attempt failed   ",
+        (glyphs.pause * 2, "dim"),
+        " pause before the next   ",
+        (glyphs.done, "green"),
+        " done   ",
+        (glyphs.handled, "bold magenta"),
+        " error handler ran   ",
+        (glyphs.answer, "dim"),
+        " the answer was out",
+    )
+    yield Text()
+
+
+def summary(lanes: Sequence[Lane], width: int, glyphs: Glyphs) -> Iterable[RenderableType]:
+    """A line a request, then the totals."""
+    narrow = width < 112
+    table = Table(
+        box=None if narrow else box.SIMPLE_HEAD,
+        padding=(0, 1 if narrow else 2, 0, 0),
+        show_edge=False,
+    )
+    for name in (*(() if narrow else ("request",)), "order", "answer", *STEPS, "result"):
+        colour = _COLOUR[_MOMENT[STEPS[name]]] if name in STEPS else ""
+        table.add_column(name, header_style=colour, no_wrap=True)
+    for lane in lanes:
+        ms = "" if lane.answered_at is None else f"{(lane.answered_at - lane.sent_at) * 1e3:.0f} ms"
+        result, style = _result(lane)
+        table.add_row(
+            *(() if narrow else (lane.request_id[:8],)),
+            "" if lane.order_id is None else str(lane.order_id),
+            str(lane.status or "-") if narrow else f"{lane.status or '-'} {ms:>6}",
+            *(_cell(lane.rows.get(name), glyphs, narrow=narrow) for name in STEPS),
+            Text(result, style),
+        )
+    yield table
+    yield Text()
+    accepted = [lane for lane in lanes if lane.accepted]
+    verdicts = Counter((lane.verdict or "unknown").replace("_", " ") for lane in accepted)
+    refused = Counter(_result(lane)[0] for lane in lanes if not lane.accepted)
+    rows = [row for lane in lanes for row in lane.rows.values()]
+    attempts = sum(len(row.attempts) for row in rows)
+    failures = sum(row.failures for row in rows)
+    handlers = sum(row.handled_at is not None for row in rows)
+    yield _total(len(lanes), "requests", {"accepted": len(accepted), **refused})
+    yield _total(len(accepted), "accepted", verdicts)
+    yield _total(
+        len(rows),
+        "tasks",
+        {"attempts": attempts, "of these failed": failures, "error handlers": handlers},
+    )
+    yield Text()
+
+
+def _result(lane: Lane) -> tuple[str, str]:
+    if lane.status is None:
+        return "no answer", "bold red"
+    if not lane.accepted:
+        refused = {409: "sold out", 422: "invalid"}.get(lane.status, "refused")
+        refunded = "refund" in lane.rows and lane.rows["refund"].state == "done"
+        return f"{refused}, refunded" if refunded else refused, "yellow"
+    verdict = lane.verdict or "unknown"
+    style = {"processed": "green", "payment_failed": "magenta"}.get(verdict, "bold red")
+    return verdict.replace("_", " "), style
+
+
+def _cell(row: Row | None, glyphs: Glyphs, *, narrow: bool) -> Text:
+    if row is None:
+        return Text("")
+    mark, style, word = {
+        "done": (glyphs.done, "green", ""),
+        "handled": (glyphs.handled, "magenta", "handled"),
+        "skipped": ("-", "dim", "skipped"),
+    }.get(row.state, (glyphs.failed, "bold red", row.state.replace("_", " ")))
+    if row.state == "done" and len(row.attempts) > 1:
+        word = str(len(row.attempts)) if narrow else f"{len(row.attempts)} tries"
+    elif narrow:
+        word = ""
+    return Text.assemble((mark, style), " ", (word, "" if row.state == "done" else style))
+
+
+def _total(number: int, what: str, parts: Mapping[str, int]) -> Text:
+    listed = "; ".join(f"{name} {count}" for name, count in parts.items())
+    return Text.assemble((f"{number:>4} {what:<10}", "bold"), listed)
+
+
+def _in_order(lane: Lane) -> Iterable[Row]:
+    expected = list(STEPS) if lane.status is None or lane.accepted else []
+    names = [*STEPS, *(lane.rows.keys() - STEPS.keys())]
+    return [
+        lane.rows.get(name) or Row(name) for name in names if name in lane.rows or name in expected
+    ]
+
+
+def _moment(row: Row) -> str:
+    return _MOMENT[STEPS.get(row.step, "later")]
+
+
+class _Pen:
+    """Turns times into columns."""
+
+    def __init__(
+        self, origin: float, column_s: float, columns: int, note: int, glyphs: Glyphs
+    ) -> None:
+        self._origin = origin
+        self._column_s = column_s
+        self.columns = columns
+        self.note = note
+        self.glyphs = glyphs
+
+    def column(self, at: float) -> int:
+        """Where ``at`` is."""
+        return min(self.columns - 1, max(0, int((at - self._origin) / self._column_s)))
+
+    def line(self) -> list[tuple[str, str]]:
+        """An empty row of cells: a character and its style."""
+        return [(" ", "")] * self.columns
+
+
+def _header(lane: Lane, now: float, width: int, glyphs: Glyphs) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    number = "no order" if lane.status else "order"
+    if lane.order_id is not None:
+        number = f"order {lane.order_id}"
+    text.append(f"{number:<9}", "bold")
+    text.append(f"{lane.request_id[:8]}  ", "dim")
+    text.append(lane.title)
+    end, style = _ending(lane, now)
+    end = end.replace("→", glyphs.arrow)
+    text.truncate(max(10, width - len(end) - 2), overflow="ellipsis", pad=True)
+    text.append("  ")
+    text.append(end, style)
+    return text
+
+
+def _ending(lane: Lane, now: float) -> tuple[str, str]:
+    if lane.status is None:
+        return lane.said or "waiting for the answer", "red" if lane.said else "dim"
+    if not lane.accepted:
+        return f"{lane.status}: {lane.said}", "yellow"
+    took = f"{lane.ended_at - lane.sent_at:.2f} s"
+    if lane.verdict is None and not lane.finished:
+        return f"{max(now, lane.ended_at) - lane.sent_at:.1f} s", "dim"
+    if lane.verdict == "processed":
+        return f"processed in {took}", "bold green"
+    if lane.verdict == "payment_failed":
+        return f"payment failed and handled in {took}", "bold magenta"
+    return f"{lane.verdict or 'all tasks ended'} after {took}", "bold red" if lane.verdict else ""
+
+
+def _label(moment: str, what: str, since_s: float | None, colour: str) -> Text:
+    text = Text("  ", no_wrap=True)
+    text.append(f"{moment:<10}", f"dim {colour}")
+    text.append(f"{what:<10}", colour)
+    text.append(f"{'' if since_s is None else f'{since_s * 1e3:.0f} ms':>8}  ", "dim")
+    return text
+
+
+def _request_row(lane: Lane, now: float, pen: _Pen, span_s: float) -> Text:
+    cells = pen.line()
+    step_s = 0.5 if span_s < 3 else 1 if span_s < 6 else 5
+    for number in range(1, int(span_s / step_s) + 1):
+        mark = f"{pen.glyphs.tick}{number * step_s:g} s"
+        at = pen.column(lane.sent_at + number * step_s)
+        if at + len(mark) <= pen.columns:
+            _put(cells, at, mark, "dim")
+    end = lane.answered_at or now
+    last = pen.column(end)
+    _put(cells, 0, pen.glyphs.bar * (last + 1), "white")
+    note = Text()
+    if lane.answered_at is not None and lane.status is not None:
+        good = lane.status < 400
+        _put(cells, last + 1, f" {lane.status} ", "bold white" if good else "bold yellow")
+        note.append(f"answered in {(lane.answered_at - lane.sent_at) * 1000:.0f} ms")
+    return _assemble(_label("", "request", 0, "white"), cells, note, pen)
+
+
+def _step_row(lane: Lane, row: Row, moment: str, now: float, pen: _Pen) -> Text:
+    glyphs, colour = pen.glyphs, _COLOUR[_moment(row)]
+    cells = pen.line()
+    if lane.answered_at is not None:
+        cells[pen.column(lane.answered_at)] = (glyphs.answer, "dim")
+    since_s = row.attempts[0].began_at - lane.sent_at if row.attempts else None
+    pause_from: int | None = None
+    for attempt in row.attempts:
+        first = pen.column(attempt.began_at)
+        last = pen.column(attempt.ended_at or now)
+        if pause_from is not None:
+            _put(cells, pause_from + 1, glyphs.pause * (first - pause_from - 1), "dim")
+        _put(cells, first, glyphs.bar * (last - first + 1), colour)
+        if attempt.ended_at is not None:
+            good = attempt.succeeded
+            _put(
+                cells, last, glyphs.done if good else glyphs.failed, "green" if good else "bold red"
+            )
+        pause_from = last
+    if row.state == "retrying" and pause_from is not None:
+        _put(cells, pause_from + 1, glyphs.pause * (pen.column(now) - pause_from), "dim")
+    if row.handled_at is not None:
+        at = max(pen.column(row.handled_at), (pause_from if pause_from is not None else -1) + 1)
+        _put(cells, at, glyphs.handled, "bold magenta")
+    return _assemble(_label(moment, row.step, since_s, colour), cells, _note(row, glyphs), pen)
+
+
+def _note(row: Row, glyphs: Glyphs) -> Text:
+    count = f"{row.failures} failed, " if row.failures and row.state == "done" else ""
+    detail = row.detail.replace("→", glyphs.arrow)
+    match row.state:
+        case "done":
+            return Text(f"{count}{detail}", "" if count else "dim")
+        case "handled":
+            return Text(detail, "magenta")
+        case "given_up":
+            return Text(detail, "bold red")
+        case "retrying":
+            return Text(f"attempt {len(row.attempts)}: {detail}", "red")
+        case "failed":
+            return Text(detail, "red")
+        case "running" if len(row.attempts) > 1:
+            return Text(f"attempt {len(row.attempts)}", "dim")
+    return Text(detail, "dim")
+
+
+def _put(cells: list[tuple[str, str]], at: int, text: str, style: str) -> None:
+    for offset, character in enumerate(text):
+        if 0 <= at + offset < len(cells):
+            cells[at + offset] = (character, style)
+
+
+def _assemble(label: Text, cells: list[tuple[str, str]], note: Text, pen: _Pen) -> Text:
+    for character, style in cells:
+        label.append(character, style)
+    label.append(" ")
+    note.truncate(max(0, pen.note - 1), overflow="ellipsis")
+    label.append_text(note)
+    return label

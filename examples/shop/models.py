@@ -1,0 +1,98 @@
+"""What goes over the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Email = Annotated[
+    str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254, examples=["ada@example.com"])
+]
+Status = Literal["processing", "processed", "payment_failed", "sold_out", "needs_attention"]
+State = Literal[
+    "waiting", "running", "retrying", "failed", "done", "handled", "given_up", "skipped"
+]
+Moment = Literal["now", "after_route", "after_response", "later"]
+
+STEPS: dict[str, Moment] = {
+    "payment": "now",
+    "inventory": "after_route",
+    "email": "after_response",
+    "warehouse": "after_response",
+    "analytics": "after_response",
+}
+"""What every order needs, in the order in which it begins."""
+
+
+class Item(BaseModel):
+    """So many of one product."""
+
+    sku: str = Field(examples=["teapot"])
+    quantity: int = Field(ge=1, le=100, examples=[1])
+
+
+class NewOrder(BaseModel):
+    """What a customer sends."""
+
+    email: Email
+    items: list[Item] = Field(min_length=1, max_length=20)
+    card: str = Field(
+        description="A token of the payment gateway's. As with any gateway's test mode, some are "
+        "special: `tok_declined` is refused, and for `tok_gateway_down` there is never an answer.",
+        examples=["tok_visa"],
+        repr=False,
+    )
+
+
+class Order(BaseModel):
+    """An order as the shop keeps it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    status: Status
+    email: str
+    items: list[Item]
+    total_cents: int
+    placed_at: datetime
+    correlation_id: str = Field(description="On every log line and every call to a third party.")
+
+    @property
+    def title(self) -> str:
+        """For people: ``2 x cup, 1 x teapot``."""
+        return ", ".join(f"{item.quantity} x {item.sku}" for item in self.items)
+
+
+class Step(BaseModel):
+    """One thing that is done for an order."""
+
+    step: str
+    moment: Moment = Field(description="When it begins, as seen from the request.")
+    state: State
+    attempts: int
+    detail: str
+    started_at: datetime | None
+    changed_at: datetime | None
+
+
+class OrderDetails(Order):
+    """An order and how far each step is."""
+
+    steps: list[Step]
+
+
+class Product(BaseModel):
+    """Something the shop sells."""
+
+    sku: str
+    name: str
+    price_cents: int
+    stock: int = Field(description="What is left to sell.")
+
+
+class Subscription(BaseModel):
+    """A sign-up for the newsletter."""
+
+    email: Email

@@ -1,0 +1,166 @@
+"""What the viewer of the demo sees: finished orders for good, those under way in motion."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from examples.shop.audit import status_of
+from examples.shop.drawing import ASCII, UNICODE, draw, legend, summary
+from examples.shop.timeline import Lane, Timeline
+
+PATIENCE_S = 20.0
+"""How long an accepted order may take before the demo stops waiting for it."""
+
+
+class Stage:
+    """Hears the shop's log and draws it.
+
+    Args:
+        console: where to. Without a terminal nothing moves, and each order is printed once.
+        database: the shop's file.
+
+    Attributes:
+        timeline: all that is known.
+        url: where the shop is, once it has said so.
+    """
+
+    def __init__(self, console: Console, database: Path) -> None:
+        self.database = database
+        self.timeline = Timeline(self.changed)
+        self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._console = console
+        self._width = min(console.width, 132)
+        self._glyphs = UNICODE if "utf" in console.encoding.lower() else ASCII
+        self._shown: dict[str, asyncio.Event] = {}
+
+    # ------------------------------------------------------------------ hearing
+
+    def read(self, line: str) -> None:
+        """One line of the shop's log."""
+        if not self.url.done() and (running := re.search(r"running on (http://[\w.:]+)", line)):
+            self.url.set_result(running[1])
+        self.timeline.feed(line)
+
+    def changed(self, lane: Lane) -> None:
+        """Something is new in a lane. If it was the last thing, show the lane for good."""
+        if lane.finished:
+            self.give_up(lane)
+
+    async def until_finished(self, lane: Lane) -> None:
+        """Wait until nothing more will happen in a lane, or patience is at an end."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._shown_event(lane).wait()
+        except TimeoutError:
+            self.give_up(lane)
+
+    def give_up(self, lane: Lane) -> None:
+        """Wait no longer: show the lane as it is."""
+        shown = self._shown_event(lane)
+        if shown.is_set():
+            return
+        shown.set()
+        if lane.status is None and not lane.said:
+            lane.said = "no answer"
+        if lane.order_id is not None:
+            lane.verdict = status_of(self.database, lane.order_id)
+        for line in self._draw(lane):
+            self._console.print(line, soft_wrap=True)
+        self._console.print()
+
+    def give_up_all(self) -> None:
+        """Wait no longer for any lane."""
+        for lane in self.under_way:
+            self.give_up(lane)
+
+    @property
+    def under_way(self) -> list[Lane]:
+        """Lanes that have not been shown for good, oldest first."""
+        return [
+            lane for lane in self.timeline.lanes.values() if not self._shown_event(lane).is_set()
+        ]
+
+    def _shown_event(self, lane: Lane) -> asyncio.Event:
+        return self._shown.setdefault(lane.request_id, asyncio.Event())
+
+    # ------------------------------------------------------------------ showing
+
+    def say(self, markup: str = "") -> None:
+        """Print a line."""
+        self._console.print(markup, soft_wrap=True)
+
+    def mourn(self, name: str, status: int | None) -> None:
+        """A service has ended that should not have."""
+        self.say(f"[bold red]The {name} service has ended ({status}).[/]\n")
+
+    def introduce(self, url: str) -> None:
+        """Before the first order."""
+        for line in legend(self._glyphs, url):
+            self._console.print(line, soft_wrap=True)
+
+    def sum_up(self) -> None:
+        """All lanes again, a line each, and the totals."""
+        lanes = sorted(self.timeline.lanes.values(), key=lambda lane: lane.request_id)
+        for renderable in summary(lanes, self._width, self._glyphs):
+            self._console.print(renderable)
+
+    def stay(self, url: str) -> None:
+        """After the verdict."""
+        self.say()
+        self.say(f"The shop stays up: [bold]{url}/docs[/]   Ctrl-C ends it, and everything else.")
+        self.say(f"Orders that you place there are drawn here. The file: {self.database}")
+        self.say()
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Redraw what is under way again and again, if there is a terminal to do so on."""
+        if not self._console.file.isatty() or self._console.is_dumb_terminal:
+            yield
+            return
+        with Live(self, console=self._console, auto_refresh=False, transient=True) as live:
+
+            async def redraw() -> None:
+                while True:
+                    live.refresh()
+                    await asyncio.sleep(0.08)
+
+            redrawing = asyncio.create_task(redraw())
+            try:
+                yield
+            finally:
+                redrawing.cancel()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What is under way."""
+        under_way = self.under_way
+        room = console.height - 3
+        for lane in under_way:
+            block = self._draw(lane)
+            room -= len(block) + 1
+            if room < 0:
+                yield Text("and more", "dim")
+                break
+            yield Group(*block, Text())
+        if under_way:
+            yield Text(self._tally(len(under_way)), "dim")
+
+    def _draw(self, lane: Lane) -> list[Text]:
+        return list(draw(lane, now=time.time(), width=self._width, glyphs=self._glyphs))
+
+    def _tally(self, under_way: int) -> str:
+        lanes = self.timeline.lanes.values()
+        rows = [row for lane in lanes for row in lane.rows.values()]
+        return (
+            f"{len(lanes)} requests sent, {under_way} under way, "
+            f"{sum(row.failures for row in rows)} attempts failed, "
+            f"{sum(row.handled_at is not None for row in rows)} error handlers ran"
+        )
