@@ -151,19 +151,19 @@ class Context:
         origin: what kind of work this is.
         correlation_id: the id on its log lines, on the answer's ``X-Request-ID``, and on
             whatever it starts.
-        moment: how far it has come.
         succeeded: ``None`` until RETURNED, then whether user code succeeded. It can still turn
             ``False`` at ANSWERED, if the body or a request-scoped dependency fails after that.
     """
 
     __slots__ = (
-        "__dict__",
+        "_bound",
         "_listeners",
+        "_logger",
         "_progress",
+        "_reached",
         "_user",
         "app",
         "correlation_id",
-        "moment",
         "origin",
         "parent",
         "succeeded",
@@ -187,19 +187,28 @@ class Context:
         self.origin = origin
         self.correlation_id = correlation_id
         self.parent = parent
-        self.moment = Moment.OPENED
+        self._reached = 0
+        self._bound: dict[str, Any] | None = None
+        self._logger: ContextLogger | None = None
         self.succeeded: bool | None = None
         self._listeners: dict[int, list[Listener]] | None = None
         self._progress: Progress | None = None
         self._user: User | Exception | None = None
 
     def __getattr__(self, name: str) -> Any:
-        # Only reached while the part is not bound: the value lands in __dict__.
         if name.startswith("_"):
             raise AttributeError(name)
-        value = self.app.part(name).bind(self)
-        self.__dict__[name] = value
+        if self._bound is None:
+            self._bound = {}
+        elif name in self._bound:
+            return self._bound[name]
+        value = self._bound[name] = self.app.part(name).bind(self)
         return value
+
+    @property
+    def moment(self) -> Moment:
+        """How far the work has come."""
+        return _MOMENTS[self._reached]
 
     @property
     def settings(self) -> Settings:
@@ -209,10 +218,9 @@ class Context:
     @property
     def logger(self) -> ContextLogger:
         """A standard logger whose records carry this context's correlation id."""
-        logger: ContextLogger | None = self.__dict__.get("_logger")
-        if logger is None:
-            logger = self.__dict__["_logger"] = ContextLogger(self.app.logger, self.correlation_id)
-        return logger
+        if self._logger is None:
+            self._logger = ContextLogger(self.app.logger, self.correlation_id)
+        return self._logger
 
     @property
     def user(self) -> User | None:
@@ -242,7 +250,7 @@ class Context:
         Raises:
             ContextClosed: the work is over.
         """
-        if self.moment is Moment.CLOSED:
+        if self._reached == Moment.CLOSED:
             raise ContextClosed(
                 f"progress({done}, {total}) came after this {self.origin} was over; "
                 "report it from the context of the work that is still running"
@@ -256,7 +264,7 @@ class Context:
 
     def at(self, moment: Moment, listener: Listener) -> None:
         """Call ``listener(succeeded)`` when the work reaches ``moment``; at once if it has."""
-        if self.moment >= moment:
+        if self._reached >= moment:
             listener(bool(self.succeeded))
             return
         if self._listeners is None:
@@ -272,11 +280,11 @@ class Context:
 
         Moments passed over are told too, in order. Reaching one twice does nothing.
         """
-        while self.moment < moment:
-            self.moment = _MOMENTS[self.moment + 1]
+        while self._reached < moment:
+            self._reached += 1
             self.succeeded = succeeded if self.succeeded is None else self.succeeded and succeeded
             if self._listeners:
-                for listener in self._listeners.pop(self.moment, ()):
+                for listener in self._listeners.pop(self._reached, ()):
                     listener(self.succeeded)
 
     def close(self) -> None:
@@ -286,7 +294,7 @@ class Context:
         cycle of references keeps the request alive until a garbage collection.
         """
         self.reach(Moment.CLOSED, True)
-        self.__dict__.clear()
+        self._bound = None
         self.work = None
 
     def __repr__(self) -> str:

@@ -609,15 +609,14 @@ async def test_helpers_are_handed_tasks() -> None:
 @async_test
 async def test_a_running_task_schedules_more_and_its_moments_are_its_own() -> None:
     app, log = make_app()
-    release = asyncio.Event()
 
     async def parent() -> None:
         ctx = current_context()
         assert ctx.origin == "task"
-        ctx.tasks.schedule(log.append, "child")
+        child = ctx.tasks.schedule(log.append, "child")
         ctx.tasks.after_route.schedule(log.append, "after the parent")
         ctx.tasks.after_route.task(wait=True).schedule(log.append, "held by the parent")
-        await release.wait()
+        await child.wait()
         log.append("parent")
 
     @app.get("/")
@@ -626,7 +625,6 @@ async def test_a_running_task_schedules_more_and_its_moments_are_its_own() -> No
 
     async with running(app) as client:
         await client.get("/")
-        release.set()
         await client.tasks.settle()
     assert log[:2] == ["child", "parent"]
     assert sorted(log[2:]) == ["after the parent", "held by the parent"]

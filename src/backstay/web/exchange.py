@@ -274,14 +274,21 @@ class Exchange:
         ):
             ctx.reach(Moment.ANSWERED, True)
 
-    async def end(self, error: BaseException | None) -> None:
-        """The ASGI call is over."""
+    def end(self, error: BaseException | None) -> Awaitable[None] | None:
+        """The ASGI call is over; what is still to be awaited, if anything."""
         ctx = self.context
         if error is not None and not self._is_departure(error):
             self._failed = True
+        ctx.reach(Moment.ANSWERED, not self._failed)
+        if self.before_close is not None:
+            return self._close_late(ctx, self.before_close)
+        ctx.close()
+        return None
+
+    @staticmethod
+    async def _close_late(ctx: Context, calls: list[Callable[[], Awaitable[object]]]) -> None:
         try:
-            ctx.reach(Moment.ANSWERED, not self._failed)
-            for call in self.before_close or ():
+            for call in calls:
                 await call()
         finally:
             ctx.close()

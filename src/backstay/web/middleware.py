@@ -90,7 +90,9 @@ class BackstayMiddleware:
         finally:
             try:
                 if exchange.opened:
-                    await exchange.end(error)
+                    held = exchange.end(error)
+                    if held is not None:
+                        await held
             finally:
                 error = None  # a traceback and its frame would keep each other alive
                 exchange.scope = None
