@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from backstay.tasks.retry import Retry
 
-__all__ = ["TaskConfig", "When"]
+__all__ = ["NOTHING_SAID", "TaskConfig", "When"]
 
 When = Literal["success", "failure", "always"]
 
@@ -87,9 +87,15 @@ class TaskConfig:
 
     def over(self, defaults: TaskConfig) -> TaskConfig:
         """These options where they say something, ``defaults`` where they do not."""
+        if defaults is NOTHING_SAID:  # the usual case, and this is on the way of every task
+            return self
         said = {
             each.name: value
             for each in fields(self)
             if each.init and (value := getattr(self, each.name)) is not None
         }
         return replace(defaults, **said) if said else defaults
+
+
+NOTHING_SAID = TaskConfig()
+"""No options at all."""

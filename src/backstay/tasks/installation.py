@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp
 
 from backstay.tasks.background import guard_background_tasks as guard
-from backstay.tasks.config import TaskConfig
+from backstay.tasks.config import NOTHING_SAID, TaskConfig
 from backstay.tasks.part import TasksPart
 from backstay.tasks.scheduler import TaskScheduler
 from backstay.tasks.shortcut import hand_over_directly
@@ -55,7 +55,7 @@ def add_tasks(
     backstay.add(
         TasksPart(
             backstay,
-            config=TaskConfig() if config is None else config,
+            config=NOTHING_SAID if config is None else config,
             max_running=max_running,
             max_pending=max_pending,
             threads=min(32, (os.cpu_count() or 1) + 4) if threads is None else threads,
