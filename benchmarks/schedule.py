@@ -13,7 +13,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from typing import Any
@@ -37,7 +37,7 @@ BURSTS = 10  # in one turn: short turns, so that both sides of a ratio see the s
 GOAL = 2.5
 LOOPS = ("uvloop", "asyncio")
 
-Function = Callable[[], Awaitable[None]]
+Function = Callable[[], Coroutine[Any, Any, None]]
 Spawn = Callable[[Function], object]
 Side = Callable[[Function, Function], Awaitable[float]]
 """Schedules BURST - 1 times the first function, once the second; the clock when that was done."""
@@ -62,7 +62,7 @@ async def sides() -> AsyncIterator[dict[str, Side]]:
         kept: set[asyncio.Task[None]] = set()
 
         def create_and_keep(func: Function) -> None:
-            task = asyncio.ensure_future(func())
+            task = asyncio.create_task(func())
             kept.add(task)
             task.add_done_callback(kept.discard)
 
@@ -117,8 +117,8 @@ def _one_by_one(spawn: Spawn) -> Side:
 
 async def _create_tasks(func: Function, last: Function) -> float:
     create = asyncio.create_task
-    tasks = [create(func()) for _ in range(BURST - 1)]  # type: ignore[arg-type]  # coroutines all
-    tasks.append(create(last()))  # type: ignore[arg-type]
+    tasks = [create(func()) for _ in range(BURST - 1)]
+    tasks.append(create(last()))
     return time.process_time()
 
 

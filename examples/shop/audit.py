@@ -129,7 +129,7 @@ def _wrong_with(
         }
         undone = [
             f"{name} {states.get(name, 'waiting')}"
-            for name in STEPS
+            for name in {**STEPS, **states}
             if not states.get(name, "").startswith(("done", "handled"))
         ]
         yield f"is {status}: " + (", ".join(undone) or "every step is done")

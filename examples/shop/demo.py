@@ -177,7 +177,7 @@ async def conclude(stage: Stage, services: Mapping[str, Service]) -> bool:
             f", {unpaid} called off by the error handler of their payment" if unpaid else ""
         )
         stage.say(
-            f"[bold green]All {len(accepted)} accepted orders were fully processed:[/] "
+            f"[bold green]All accepted orders ({len(accepted)}) were fully processed:[/] "
             f"{len(accepted) - unpaid} shipped{called_off}."
         )
         stage.say(
@@ -226,7 +226,7 @@ async def run(options: Options, console: Console) -> int:
                                 "finish first.\n"
                             )
                     stage.give_up_all()  # its log has ended, so nothing more can come
-                    if status > 128:
+                    if status > 128 and stage.url.done():
                         await customers
                         await conclude(stage, services)
                 finally:

@@ -81,7 +81,7 @@ def test_with_once_it_ends_with_0_and_prints_plain_lines() -> None:
     with demo(ONCE="1") as process:
         output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, output
-    assert "All 11 accepted orders were fully processed: 9 shipped, 2 called off" in output
+    assert "All accepted orders (11) were fully processed: 9 shipped, 2 called off" in output
     assert "\x1b" not in output
     assert max(map(len, output.splitlines())) <= 120
     # Every request once, each task of an order on a line of its own.
@@ -118,7 +118,7 @@ def test_interrupted_in_the_middle_it_lets_the_shop_finish_what_it_began() -> No
         output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 128 + signal.SIGINT, output
     assert "which the shop will finish first" in output
-    assert re.search(r"All [1-9]\d* accepted orders were fully processed", output)
+    assert re.search(r"All accepted orders \([1-9]\d*\) were fully processed", output)
     assert len(re.findall(r"^demo-", output, re.MULTILINE)) < 14
     assert "Every process has ended." in output
 
