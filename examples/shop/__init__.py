@@ -12,7 +12,9 @@ The world around it::
 
     third_parties  payment gateway, e-mail, warehouse, analytics: slow, and failing sometimes
     processes      starting and stopping all of these
-    timeline       draws what the shop's log says
+    timeline       what the shop's log says, by request
+    drawing        the timeline and the summary as lines of text
+    stage          the screen: finished orders for good, those under way in motion
     audit          asks the database and the third parties whether all was done, and once only
     demo           make demo
 """

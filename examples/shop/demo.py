@@ -31,7 +31,7 @@ from examples.shop.stage import Stage
 IN_FLIGHT = 3
 """Orders under way at a time: as many as can be watched."""
 
-ANSWER_S = 10.0
+ANSWER_S = 5.0
 """How long a customer waits for an answer."""
 
 
@@ -217,6 +217,7 @@ async def run(options: Options, console: Console) -> int:
                         str(options.port if is_free(options.port) else 0),
                         env={**settings_for(services), "DATABASE": str(stage.database)},
                         on_line=stage.read,
+                        stop_s=25,  # more than backstay's two periods of grace
                     ) as shop:
                         customers = asyncio.create_task(place_orders(stage, options, signals))
                         status = await attend(stage, shop, services, customers, options, signals)

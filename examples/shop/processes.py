@@ -62,6 +62,7 @@ class Service:
         env: Mapping[str, str] | None = None,
         listening: socket.socket | None = None,
         on_line: Callable[[str], object] | None = None,
+        stop_s: float = 3.0,
     ) -> AsyncIterator[Service]:
         """Run ``python -m arguments`` and end it with the block.
 
@@ -71,6 +72,7 @@ class Service:
             env: settings on top of this process's environment.
             listening: a socket to hand over. It is closed here.
             on_line: called with each line it writes to standard error.
+            stop_s: seconds from SIGTERM to SIGKILL.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -92,7 +94,7 @@ class Service:
         try:
             yield service
         finally:
-            await service._stop()
+            await service._stop(stop_s)
             await reader
 
     @property
@@ -134,13 +136,13 @@ class Service:
             if on_line is not None:
                 on_line(line)
 
-    async def _stop(self) -> None:
+    async def _stop(self, stop_s: float) -> None:
         """SIGTERM, and SIGKILL if that is not enough. Whoever stops waiting for it kills it."""
         process = self._process
         try:
             if process.returncode is None:
                 self.ask_to_stop()
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(stop_s):
                     await process.wait()
         except TimeoutError:
             pass

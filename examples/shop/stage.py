@@ -17,7 +17,7 @@ from examples.shop.audit import status_of
 from examples.shop.drawing import ASCII, UNICODE, draw, legend, summary
 from examples.shop.timeline import Lane, Timeline
 
-PATIENCE_S = 20.0
+PATIENCE_S = 15.0
 """How long an accepted order may take before the demo stops waiting for it."""
 
 

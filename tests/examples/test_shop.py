@@ -13,12 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
+
+from backstay.testing import RunningApp, running
 from examples.shop.app import create_app
 from examples.shop.audit import audit, collect
 from examples.shop.models import STEPS
 from examples.shop.processes import THIRD_PARTIES, Service, settings_for, third_parties
-
-from backstay.testing import RunningApp, running
 from tests.support import async_test
 
 RELIABLE = dict.fromkeys(THIRD_PARTIES, 0.0)

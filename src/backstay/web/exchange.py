@@ -74,10 +74,6 @@ class Exchange:
         self._verifier = verifier
         scope[SCOPE_KEY] = self
 
-    def enter(self, scope: MutableMapping[str, Any]) -> None:
-        """Make this the exchange of ``scope`` again, after an inner app's own one."""
-        scope[SCOPE_KEY] = self
-
     @staticmethod
     def of(scope: MutableMapping[str, Any]) -> Exchange | None:
         """The exchange of an ASGI scope, ``None`` if backstay is not installed around it."""
