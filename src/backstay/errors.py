@@ -126,4 +126,8 @@ class TaskCrashed(TaskError):
 
 
 class HeldTaskFailed(TaskError):
-    """A task scheduled with ``wait=True`` failed, so the request it held fails with it."""
+    """A task scheduled with ``wait=True`` failed, so the request it held fails with it.
+
+    ``__cause__`` is the task's own error, ``None`` if it was cancelled. An exception handler for
+    this class may turn it into an answer of your choice.
+    """

@@ -74,7 +74,12 @@ class JsonFormatter(logging.Formatter):
     their ``str``; an exception is under ``exception`` as text.
     """
 
-    _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+    _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
+        "message",
+        "asctime",
+        "taskName",
+        "color_message",  # uvicorn's copy of the message, with escape codes
+    }
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

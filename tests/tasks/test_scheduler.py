@@ -10,12 +10,20 @@ from contextvars import ContextVar
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, WebSocket, WebSocketDisconnect
-from fastapi.responses import StreamingResponse
+from fastapi import (
+    APIRouter,
+    Depends,
+    FastAPI,
+    HTTPException,
+    Request,
+    WebSocket,
+    WebSocketDisconnect,
+)
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.testclient import TestClient
 
 from backstay import Context, current_context
-from backstay.errors import ContextClosed, NotInstalled, TooManyTasks
+from backstay.errors import ContextClosed, HeldTaskFailed, NotInstalled, TooManyTasks
 from backstay.tasks import Failed, Skipped, Succeeded, Task, Tasks, add_tasks
 from backstay.testing import running
 from tests.support import async_test
@@ -303,6 +311,28 @@ async def test_a_held_task_that_fails_turns_the_answer_into_a_500_problem() -> N
     assert answer.json()["correlation_id"] == answer.headers["x-request-id"]
     assert "secret" not in answer.text
     assert log == ["rolled back"]
+
+
+@async_test
+async def test_an_exception_handler_learns_why_the_held_task_failed() -> None:
+    app, _ = make_app()
+
+    class SoldOut(Exception):
+        pass
+
+    async def reserve() -> None:
+        raise SoldOut
+
+    @app.exception_handler(HeldTaskFailed)
+    async def conflict(request: Request, error: HeldTaskFailed) -> JSONResponse:
+        return JSONResponse({}, 409 if isinstance(error.__cause__, SoldOut) else 500)
+
+    @app.get("/")
+    async def endpoint(tasks: Tasks) -> None:
+        tasks.after_route.task(wait=True).schedule(reserve)
+
+    async with running(app) as client:
+        assert (await client.get("/")).status_code == 409
 
 
 @pytest.mark.parametrize("tasks_first", [True, False])

@@ -489,6 +489,24 @@ async def test_cancel_reaches_a_task_that_waits_for_its_turn() -> None:
 
 
 @async_test
+async def test_a_handler_runs_in_its_tasks_context_even_if_the_task_never_started() -> None:
+    app = make_app()
+    seen: list[object] = []
+
+    async def handler(task: Task, error: Exception) -> None:
+        seen.append(current_context() is task.context)
+
+    async with running(app) as client:
+        schedule = client.tasks.task(limit=1, limit_key="k", on_error=handler).schedule
+        first, second = schedule(_forever), schedule(_forever)
+        second.cancel()
+        await second.wait()
+        first.cancel()
+        await first.wait()
+    assert seen == [True, True]
+
+
+@async_test
 async def test_cancel_reaches_a_task_that_waits_for_its_moment() -> None:
     app = make_app()
     ran: list[int] = []

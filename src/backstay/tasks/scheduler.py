@@ -13,7 +13,7 @@ from backstay.context import Context, Moment
 from backstay.errors import ContextClosed, HeldTaskFailed
 from backstay.tasks.batch import Batch, start_or_skip
 from backstay.tasks.config import TaskConfig, When
-from backstay.tasks.outcome import Skipped
+from backstay.tasks.outcome import Failed, Skipped
 from backstay.tasks.retry import Retry
 from backstay.tasks.supervisor import AnyTask, Supervisor
 from backstay.tasks.task import Task, TaskErrorHandler
@@ -243,7 +243,7 @@ def _hold(ctx: Context, task: AnyTask) -> None:
         if not outcome.ok and not isinstance(outcome, Skipped):
             raise HeldTaskFailed(
                 f"the response was held for the task {task.name!r}, which ended as {outcome!r}"
-            )
+            ) from (outcome.error if isinstance(outcome, Failed) else None)
 
     if ctx.work is None:
         raise ContextClosed(

@@ -213,14 +213,14 @@ class Supervisor:
                 if retry is None or not retry.wants(error, task.attempts):
                     raise
                 pause_s = retry.pause_s(task.attempts, self.clock.random())
-                logger.warning(
-                    "the task %r failed at attempt %d of %d and is tried again in %.3g s: %r",
-                    task.name,
+                self._log(
+                    task,
+                    logging.WARNING,
+                    "failed at attempt %d of %d and is tried again in %.3g s: %r",
                     task.attempts,
                     retry.attempts,
                     pause_s,
                     error,
-                    extra={"correlation_id": task._parent.correlation_id},
                 )
                 await self.clock.sleep(pause_s)
 
@@ -363,6 +363,7 @@ class Supervisor:
             return
 
         async def tell() -> None:
+            current_work.set(task)
             error = TaskCancelled(
                 f"the task {task.name!r} was cancelled before it started: {reason}"
             )
