@@ -1,4 +1,4 @@
-"""Run the tests against several FastAPI versions: ``make matrix``, or ``... matrix.py 0.121.0``.
+"""Run the tests against several FastAPI versions: ``make matrix``, or ``... matrix.py 0.128.0``.
 
 Each version gets a virtual environment of its own under .venv-matrix/, with the Starlette that
 it resolves to. What is not about FastAPI (typing, layout, the demo) is left to ``make test``.
@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSIONS = ["0.121.0", "0.128.0", "0.135.0", "0.150.0", "0.165.0"]
+VERSIONS = ["0.128.0", "0.135.0", "0.150.0", "0.165.0"]
 TESTS = ["tests/tasks", "tests/web", "tests/recipes", "tests/chaos", "tests/testing"]
 
 
