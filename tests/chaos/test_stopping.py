@@ -9,8 +9,9 @@ import pytest
 from tests.chaos.server import serving
 
 
-def test_sigterm_lets_tasks_finish_before_the_apps_pool_closes() -> None:
-    with serving() as server:
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_sigterm_lets_tasks_finish_before_the_apps_pool_closes(loop: str) -> None:
+    with serving("tests.chaos.service:app", "--loop", loop) as server:
         server.client.post("/work/a", params={"seconds": 0.3})
         server.wait_for("started a")
         server.signal(signal.SIGTERM)
@@ -18,9 +19,10 @@ def test_sigterm_lets_tasks_finish_before_the_apps_pool_closes() -> None:
         assert server.said("finished a") < server.said("pool closed")
 
 
-def test_the_drain_begins_at_the_signal_and_not_when_the_last_stream_ends() -> None:
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_the_drain_begins_at_the_signal_and_not_when_the_last_stream_ends(loop: str) -> None:
     # uvicorn waits for the open stream for ever, and starts the lifespan's end only after it.
-    with serving(GRACE_S="0.2") as server:
+    with serving("tests.chaos.service:app", "--loop", loop, GRACE_S="0.2") as server:
         with server.client.stream("GET", "/stream") as stream:
             next(stream.iter_raw())
             server.client.post("/work/slow", params={"seconds": 60})
