@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import anyio.from_thread
+import httpx
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -395,3 +396,20 @@ async def test_sync_tasks_reach_the_event_loop_through_anyio_as_in_starlettes_th
     async with running(app) as client:
         await client.get("/")
     assert log == ["in the loop"]
+
+
+@async_test
+async def test_a_request_that_outlives_the_app_runs_its_tasks_as_fastapi_does() -> None:
+    app = FastAPI()
+    add_tasks(app)
+    log: list[str] = []
+
+    @app.get("/")
+    async def endpoint(background_tasks: BackgroundTasks) -> None:
+        background_tasks.add_task(log.append, "ran")
+
+    async with running(app):
+        pass
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as late:
+        assert (await late.get("/")).status_code == 200
+    assert log == ["ran"]

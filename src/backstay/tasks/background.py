@@ -53,7 +53,8 @@ def _guards(app: Backstay) -> bool:
         part = app.part(TasksPart.attribute)
     except NotInstalled:
         return False
-    return isinstance(part, TasksPart) and part.guard_background_tasks
+    # After the app's end there is no supervisor; what FastAPI accepted runs as it always did.
+    return isinstance(part, TasksPart) and part.guard_background_tasks and not part.stopped
 
 
 async def _run_supervised(self: background.BackgroundTask) -> None:

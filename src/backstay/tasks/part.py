@@ -24,6 +24,7 @@ class TasksPart:
     Attributes:
         config: the defaults of every task.
         guard_background_tasks: whether FastAPI's own BackgroundTasks are supervised too.
+        stopped: whether the app has run and come to its end.
     """
 
     attribute = "tasks"
@@ -73,7 +74,7 @@ class TasksPart:
         self._supervisor: Supervisor | None = None
         self._drain: Drain | None = None
         self._signals: SignalChain | None = None
-        self._stopped = False
+        self.stopped = False
 
     def bind(self, ctx: Context) -> TaskScheduler:
         """``ctx.tasks``."""
@@ -90,7 +91,7 @@ class TasksPart:
         """Start supervising in the running event loop."""
         supervisor, drain = self._new_supervisor()
         self._supervisor, self._drain = supervisor, drain
-        self._stopped = False
+        self.stopped = False
         self._signals = SignalChain(drain.hurry)
         self._signals.install(supervisor.loop)
 
@@ -106,7 +107,7 @@ class TasksPart:
             if self._signals is not None:
                 self._signals.remove()
             self._supervisor = self._drain = self._signals = None
-            self._stopped = True
+            self.stopped = True
 
     def _new_supervisor(self) -> tuple[Supervisor, Drain]:
         supervisor = Supervisor(
@@ -131,7 +132,7 @@ class TasksPart:
             return work.supervisor
         if self._supervisor is not None:
             return self._supervisor
-        if self._stopped:
+        if self.stopped:
             raise TasksClosed("the app has stopped, so no task can run; schedule before that")
         return self._supervise_one_request(ctx)
 
