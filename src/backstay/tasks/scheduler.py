@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Protocol, TypeVar, overload
 
@@ -32,7 +33,7 @@ class Runners(Protocol):
         """Who runs the tasks that ``ctx`` schedules."""
 
 
-class _Schedulable:
+class _Schedulable(ABC):
     """One moment, with options: where ``schedule`` and ``task`` live."""
 
     __slots__ = ("_config", "_moment")
@@ -40,8 +41,9 @@ class _Schedulable:
     _config: TaskConfig
     _moment: Moment
 
+    @abstractmethod
     def _get_scheduler(self) -> TaskScheduler:
-        raise NotImplementedError
+        """Whose tasks these will be."""
 
     @overload
     def schedule(
