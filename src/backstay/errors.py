@@ -14,7 +14,13 @@
         ├── TaskTimeout       the task ran longer than its timeout          (TimeoutError)
         ├── TaskCancelled     backstay cancelled the task: cancel() or shutdown
         ├── TaskCrashed       the task raised a BaseException; see __cause__
-        └── HeldTaskFailed    a task the answer waited for failed; 500
+        ├── HeldTaskFailed    a task the answer waited for failed; 500
+        └── JobError          something about durable tasks
+            ├── BadJob        a job that cannot be written, and why          (ValueError)
+            ├── UnknownJob    no job has that id                             (LookupError)
+            ├── JobFailed     a job whose result was asked for has none; see .status
+            ├── LedgerUnavailable   its database cannot be reached or written; 503
+            └── LedgerMismatch      the tables found are not ours, or of another version
 
 Messages say what happened, the value found and the remedy. Every class lives here so that
 catching one never imports a door. ``status`` is the HTTP status a client hears if the error
@@ -23,13 +29,18 @@ reaches it; ``title`` and ``public_detail`` are all that client is told (RFC 945
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "AlreadyInstalled",
     "BackstayError",
+    "BadJob",
     "ContextClosed",
     "HeldTaskFailed",
+    "JobError",
+    "JobFailed",
+    "LedgerMismatch",
+    "LedgerUnavailable",
     "MissingExtra",
     "NotInstalled",
     "SettingMissing",
@@ -39,6 +50,7 @@ __all__ = [
     "TaskTimeout",
     "TasksClosed",
     "TooManyTasks",
+    "UnknownJob",
 ]
 
 
@@ -131,3 +143,49 @@ class HeldTaskFailed(TaskError):
     ``__cause__`` is the task's own error, ``None`` if it was cancelled. An exception handler for
     this class may turn it into an answer of your choice.
     """
+
+
+class JobError(TaskError):
+    """Something about durable tasks."""
+
+
+class BadJob(JobError, ValueError):
+    """A durable task was scheduled in a way that could never work; nothing was written."""
+
+
+class UnknownJob(JobError, LookupError):
+    """No job has that id: there never was one, or its history has been pruned."""
+
+    status = 404
+    title = "Not Found"
+    public_detail = "There is no such job."
+
+
+class JobFailed(JobError):
+    """The result of a job was asked for that was discarded or cancelled.
+
+    Args:
+        message: what happened.
+        state: the state it ended in.
+        error: the last error as the ledger recorded it, ``None`` if there was none.
+    """
+
+    def __init__(
+        self, message: str, *, state: str = "discarded", error: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.state = state
+        self.error = error
+
+
+class LedgerUnavailable(JobError):
+    """The database of the durable tasks cannot be reached or written, so nothing was accepted."""
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 5
+    public_detail = "The server cannot accept this work at the moment. Try again shortly."
+
+
+class LedgerMismatch(JobError):
+    """Tables were found where the ledger should be that are not ours or of another version."""

@@ -1,0 +1,73 @@
+"""How many more may start: the arithmetic of limits, the same for every engine.
+
+A rate's memory is a list of ``[slot, count]``: how many started in each twentieth of the period.
+Slots that overlap the last period at all count in full, so no window of ``per_s`` seconds ever
+sees more than ``rate`` starts; the price is that a slot's worth of time may be wasted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from backstay.ledger.rows import Gate
+
+__all__ = ["Rates", "decode_rates", "encode_rates", "record", "room"]
+
+Rates = list[tuple[int, int]]
+"""Starts by slot, oldest first."""
+
+_SLOTS = 20
+
+
+def decode_rates(text: str | None) -> Rates:
+    """What ``encode_rates`` wrote; an unreadable memory is an empty one."""
+    try:
+        return [(int(slot), int(count)) for slot, count in json.loads(text or "[]")]
+    except (ValueError, TypeError):
+        return []
+
+
+def encode_rates(rates: Rates) -> str:
+    """As JSON, for a column."""
+    return json.dumps(rates, separators=(",", ":"))
+
+
+def room(gate: Gate, running: int, rates: Rates, now_s: float) -> tuple[int, float | None]:
+    """How many jobs of a gate may start now.
+
+    Args:
+        gate: the rule.
+        running: how many run.
+        rates: recent starts.
+        now_s: seconds since the epoch, by the ledger's clock.
+
+    Returns:
+        The number (a very large one if nothing limits it), and seconds until the rate
+        allows one more if it is the rate that allows none now, else ``None``.
+    """
+    free = math.inf if gate.limit is None else max(0, gate.limit - running)
+    wait_s: float | None = None
+    if gate.rate is not None:
+        slot_s = gate.per_s / _SLOTS
+        recent = [(slot, count) for slot, count in rates if (slot + 1) * slot_s > now_s - gate.per_s]
+        left = gate.rate - sum(count for _, count in recent)
+        if left <= 0 and recent:
+            wait_s = max(0.0, (recent[0][0] + 1) * slot_s + gate.per_s - now_s)
+        free = min(free, max(0, left))
+    return (10**9 if free == math.inf else int(free)), wait_s
+
+
+def record(gate: Gate, rates: Rates, started: int, now_s: float) -> Rates:
+    """The memory after ``started`` more have started. Forgets what no window sees any more."""
+    if gate.rate is None or not started:
+        return rates
+    slot_s = gate.per_s / _SLOTS
+    current = math.floor(now_s / slot_s)
+    kept = [(slot, count) for slot, count in rates if (slot + 1) * slot_s > now_s - gate.per_s]
+    if kept and kept[-1][0] >= current:
+        slot, count = kept[-1]
+        kept[-1] = (slot, count + started)
+    else:
+        kept.append((current, started))
+    return kept
