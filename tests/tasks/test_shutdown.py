@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,6 @@ from fastapi import FastAPI
 from backstay.errors import TaskCancelled, TasksClosed
 from backstay.tasks import Cancelled, Succeeded, Task, TaskConfig, Tasks, add_tasks
 from backstay.tasks.part import TasksPart
-from backstay.tasks.shutdown import SignalChain
 from backstay.testing import FakeClock, running
 from backstay.web import install, installed
 from tests.support import async_test
@@ -311,37 +309,6 @@ async def test_nothing_to_drain_is_over_at_once(caplog: pytest.LogCaptureFixture
         async with running(make_app(FakeClock())):
             pass
     assert caplog.messages == []
-
-
-@async_test
-async def test_the_signal_chain_hears_first_passes_on_and_leaves() -> None:
-    heard, passed_on = asyncio.Event(), []
-    before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, lambda number, frame: passed_on.append(number))
-    mine = signal.getsignal(signal.SIGTERM)
-    try:
-        chain = SignalChain(heard.set)
-        chain.install(asyncio.get_running_loop())
-        signal.raise_signal(signal.SIGTERM)
-        await heard.wait()
-        assert passed_on == [signal.SIGTERM]
-        chain.remove()
-        assert signal.getsignal(signal.SIGTERM) is mine
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@async_test
-async def test_the_signal_chain_leaves_default_handling_alone() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        chain = SignalChain(lambda: None)
-        chain.install(asyncio.get_running_loop())
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        chain.remove()
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @async_test

@@ -50,7 +50,9 @@ def room(gate: Gate, running: int, rates: Rates, now_s: float) -> tuple[int, flo
     wait_s: float | None = None
     if gate.rate is not None:
         slot_s = gate.per_s / _SLOTS
-        recent = [(slot, count) for slot, count in rates if (slot + 1) * slot_s > now_s - gate.per_s]
+        recent = [
+            (slot, count) for slot, count in rates if (slot + 1) * slot_s > now_s - gate.per_s
+        ]
         left = gate.rate - sum(count for _, count in recent)
         if left <= 0 and recent:
             wait_s = max(0.0, (recent[0][0] + 1) * slot_s + gate.per_s - now_s)

@@ -25,6 +25,4 @@ def new_job_id() -> UUID:
         _last = ticks = ticks if ticks > _last else _last + 1
     milliseconds, fraction = ticks >> 12, ticks & 0xFFF
     chance = int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF
-    return UUID(
-        int=(milliseconds << 80) | (7 << 76) | (fraction << 64) | (2 << 62) | chance
-    )
+    return UUID(int=(milliseconds << 80) | (7 << 76) | (fraction << 64) | (2 << 62) | chance)

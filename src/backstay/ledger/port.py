@@ -198,7 +198,7 @@ class Ledger(Protocol):
 
     # ------------------------------------------------------------------ steering
 
-    async def cancel(self, id: UUID, reason: str) -> State | None:
+    async def cancel(self, job_id: UUID, reason: str) -> State | None:
         """Cancel a job.
 
         One that is not running becomes ``CANCELLED``, with ``{"type": "Cancelled", "message":
@@ -251,7 +251,7 @@ class Ledger(Protocol):
     ) -> list[JobRow]:
         """Jobs that match, the newest first; ``before`` goes on after the last one of a page."""
 
-    async def parents(self, id: UUID) -> list[UUID]:
+    async def parents(self, job_id: UUID) -> list[UUID]:
         """The jobs that this one waits or waited for, in the order given."""
 
     async def counts(self) -> list[Counts]:

@@ -58,9 +58,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-LIVE = frozenset(
-    {State.WAITING, State.SCHEDULED, State.AVAILABLE, State.RUNNING, State.RETRYING}
-)
+LIVE = frozenset({State.WAITING, State.SCHEDULED, State.AVAILABLE, State.RUNNING, State.RETRYING})
 FINISHED = frozenset({State.SUCCEEDED, State.DISCARDED, State.CANCELLED})
 
 ParentFailure = Literal["cancel", "discard", "run"]
@@ -317,7 +315,7 @@ class Counts(NamedTuple):
     queue: str
     task: str
     state: State
-    count: int
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

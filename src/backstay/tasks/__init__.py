@@ -4,10 +4,10 @@ May know FastAPI, ``backstay.web`` and the ground. ``add_tasks(app)`` switches i
 parameter ``tasks: Tasks`` uses it.
 """
 
+from backstay.retry import Retry
 from backstay.tasks.config import TaskConfig
 from backstay.tasks.installation import Tasks, add_tasks
 from backstay.tasks.outcome import Cancelled, Failed, Outcome, Skipped, Succeeded
-from backstay.tasks.retry import Retry
 from backstay.tasks.task import Task, TaskErrorHandler
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from backstay.tasks.retry import Retry
+from backstay.retry import Retry
 
 __all__ = ["NOTHING_SAID", "TaskConfig", "When"]
 

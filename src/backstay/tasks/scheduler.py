@@ -12,10 +12,10 @@ from typing_extensions import ParamSpec
 from backstay.calls import name_of, require_function
 from backstay.context import Context, Moment
 from backstay.errors import ContextClosed, HeldTaskFailed
+from backstay.retry import Retry
 from backstay.tasks.batch import Batch, start_or_skip
 from backstay.tasks.config import TaskConfig, When
 from backstay.tasks.outcome import Failed, Skipped
-from backstay.tasks.retry import Retry
 from backstay.tasks.supervisor import AnyTask, Supervisor
 from backstay.tasks.task import Task, TaskErrorHandler
 from backstay.web.exchange import Exchange

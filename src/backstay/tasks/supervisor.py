@@ -29,7 +29,7 @@ from backstay.errors import (
 from backstay.tasks.lanes import OUTSIDE, Lanes, Pending
 from backstay.tasks.outcome import Cancelled, Failed, Skipped, Succeeded
 from backstay.tasks.task import Task
-from backstay.tasks.threads import ThreadPool
+from backstay.threads import ThreadPool
 
 __all__ = ["AnyTask", "Supervisor", "WaitingTasks"]
 

@@ -18,7 +18,7 @@ from backstay.tasks.config import TaskConfig
 from backstay.tasks.outcome import Outcome, Succeeded
 
 if TYPE_CHECKING:
-    from backstay.tasks.threads import Job
+    from backstay.threads import Job
 
 __all__ = ["Mark", "Runner", "Task", "TaskErrorHandler"]
 

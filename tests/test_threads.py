@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from backstay.tasks.threads import ThreadPool
+from backstay.threads import ThreadPool
 from tests.support import async_test
 
 
@@ -102,7 +102,7 @@ async def test_giving_up_running_jobs_frees_their_places_and_their_failure_is_lo
 def test_a_hanging_thread_does_not_keep_the_process_alive() -> None:
     program = """
 import asyncio, contextvars, threading
-from backstay.tasks.threads import ThreadPool
+from backstay.threads import ThreadPool
 
 async def main():
     pool = ThreadPool(1, asyncio.get_running_loop())
