@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: test demo lint bench format lock matrix clean
+.PHONY: test demo lint bench bench-durable soak format lock matrix clean
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
@@ -21,6 +21,15 @@ lint: $(READY)
 
 bench: $(READY) $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+# Durable tasks beside other systems, each in a venv of its own (made by `setup`, from PyPI).
+bench-durable: $(READY)
+	$(BIN)/python -m benchmarks.durable setup
+	$(BIN)/python -m benchmarks.durable $(ARGS)
+
+# Mixed load with kills for SECONDS (20 minutes unless you say otherwise).
+soak: $(READY)
+	$(BIN)/python tools/soak.py $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

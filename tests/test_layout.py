@@ -14,8 +14,14 @@ FILES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 # Files without a test file of their own, and where they are tested.
 ELSEWHERE = {
     "__init__.py": "test_public_names.py",
+    "__main__.py": "cli/test_program.py",
+    "cli/__init__.py": "cli/test_program.py",
+    "db/__init__.py": "test_public_names.py",
+    "jobs/__init__.py": "test_public_names.py",
+    "ledger/__init__.py": "test_public_names.py",
     "tasks/__init__.py": "test_public_names.py",
     "testing/__init__.py": "test_public_names.py",
+    "testing/ledger_conformance/__init__.py": "testing/test_ledger_conformance.py",
     "web/__init__.py": "test_public_names.py",
     "web/users.py": "web/test_dependencies.py",  # a Protocol; verifiers are put behind it there
 }

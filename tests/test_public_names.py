@@ -12,7 +12,14 @@ import backstay
 MODULES = sorted(
     ["backstay", *(each.name for each in pkgutil.walk_packages(backstay.__path__, "backstay."))]
 )
-DOORS = ["backstay", "backstay.tasks", "backstay.testing", "backstay.web"]
+DOORS = [
+    "backstay",
+    "backstay.db",
+    "backstay.ledger",
+    "backstay.tasks",
+    "backstay.testing",
+    "backstay.web",
+]
 
 
 @pytest.fixture(params=MODULES)
@@ -65,8 +72,26 @@ def test_a_star_import_brings_exactly_the_public_names(door: str) -> None:
 def test_the_names_users_were_promised_are_behind_their_doors() -> None:
     promised = {
         "backstay": {"BackstayError", "Context", "current_context"},
-        "backstay.tasks": {"Retry", "Task", "TaskConfig", "TaskErrorHandler", "Tasks", "add_tasks"},
-        "backstay.testing": {"FakeClock", "running"},
+        "backstay.db": {"add_database"},
+        "backstay.ledger": {"Ledger"},
+        "backstay.tasks": {
+            "Cancel",
+            "Discard",
+            "Job",
+            "Retry",
+            "RetryLater",
+            "Secret",
+            "Snooze",
+            "Task",
+            "TaskConfig",
+            "TaskErrorHandler",
+            "Tasks",
+            "add_tasks",
+            "connect",
+            "jobs_router",
+            "task",
+        },
+        "backstay.testing": {"FakeClock", "assert_enqueued", "drain", "running"},
         "backstay.web": {"Ctx", "install"},
     }
     assert sorted(promised) == DOORS

@@ -29,7 +29,12 @@ def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["testing"],
+        *(
+            each
+            for extra, needed in project["project"]["optional-dependencies"].items()
+            if extra != "all"
+            for each in needed
+        ),
         *project["dependency-groups"]["dev"],
         *project["build-system"]["requires"],
         "editables",  # hatchling needs it for an editable install without build isolation

@@ -1,18 +1,20 @@
-"""A small shop, as a team would write it, and a demo that watches it work.
+"""A small shop, as a team would write it, and a demo that watches it work and kills it.
 
 The service::
 
     models         what goes over the wire
-    store          the SQLite file
-    steps          what is done for an order: the tasks, their retries and error handlers
+    store          the tables in the SQLite file, and what is written into them
+    steps          what is done for an order: durable jobs, their retries and error handlers
     app            the endpoints, and create_app()
-    __main__       python -m examples.shop
+    __main__       python -m examples.shop: the web process. The other one is
+                   python -m backstay worker examples.shop.app:app
 
 The world around it::
 
     third_parties  payment gateway, e-mail, warehouse, analytics: slow, and failing sometimes
-    processes      starting and stopping all of these
-    timeline       what the shop's log says, by request
+    processes      starting, killing and stopping all of these
+    leash          ends a process with its parent
+    timeline       what the processes' logs say, by request
     drawing        the timeline and the summary as lines of text
     stage          the screen: finished orders for good, those under way in motion
     audit          asks the database and the third parties whether all was done, and once only

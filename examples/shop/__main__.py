@@ -1,24 +1,32 @@
-"""``python -m examples.shop``: the shop under uvicorn, its log as JSON lines on standard error."""
+"""``python -m examples.shop``: the shop under uvicorn, its log as JSON lines on standard error.
+
+It serves HTTP and leaves the durable jobs to ``python -m backstay worker examples.shop.app:app``,
+unless the setting ``WORKER`` says otherwise.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 
 import uvicorn
 
 from examples.shop.app import create_app
-from examples.shop.processes import end_with_parent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m examples.shop")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--leash", action="store_true", help="end when standard input does")
+    parser.add_argument("--fd", type=int, help="listen on this inherited socket instead")
     options = parser.parse_args()
-    if options.leash:
-        end_with_parent()
+    worker = os.environ.get("WORKER", "0")
     # log_config=None: uvicorn leaves logging as create_app set it up.
-    uvicorn.run(create_app(json_logs=True), port=options.port, log_config=None)
+    config = uvicorn.Config(
+        create_app({"WORKER": worker}, json_logs=True), port=options.port, log_config=None
+    )
+    sockets = None if options.fd is None else [socket.socket(fileno=options.fd)]
+    uvicorn.Server(config).run(sockets)
 
 
 if __name__ == "__main__":

@@ -1,63 +1,71 @@
 """The shop's endpoints, and the app around them.
 
-``create_app()`` is what a server runs: ``python -m examples.shop``.
+::
+
+    python -m examples.shop                        the web process
+    python -m backstay worker examples.shop.app:app    the durable jobs
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Annotated, Any
 
 import httpx
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from starlette.requests import HTTPConnection
 
-from backstay.errors import HeldTaskFailed
-from backstay.tasks import Failed, TaskConfig, Tasks, add_tasks
+from backstay.errors import UnknownJob
+from backstay.tasks import Tasks, add_tasks
 from backstay.web import Ctx, install, installed, problem_response
-from examples.shop.models import NewOrder, Order, OrderDetails, Product, Subscription
+from examples.shop import store
+from examples.shop.models import NewOrder, Order, OrderDetails, Product, Step, Subscription
 from examples.shop.steps import (
     BRIEFLY,
-    PATIENTLY,
+    CurrentShop,
     Shop,
-    call_for_help,
-    charge_card,
+    get_shop,
     keep_event,
-    payment_failed,
-    reservation_failed,
-    reserve_stock,
-    send_confirmation,
     send_welcome,
-    ship_when_paid,
+    subscribe,
+    take_payment,
     track_order,
 )
-from examples.shop.store import SoldOut, Store, UnknownProduct
 
-SETTINGS = ("DATABASE", "PAYMENT_URL", "EMAIL_URL", "WAREHOUSE_URL", "ANALYTICS_URL")
+REQUIRED = (
+    "BACKSTAY_SECRET_KEY",
+    "DATABASE",
+    "PAYMENT_URL",
+    "EMAIL_URL",
+    "WAREHOUSE_URL",
+    "ANALYTICS_URL",
+)
 
 DESCRIPTION = """
-Place an order, then look at it a few times: its steps go on while you watch.
+Place an order, then look at it a few times: its steps go on while you watch, in a process of
+their own. Kill that with `kill -9`, start it again, and they go on.
 
-| step | begins | if it fails |
+| step | | if it fails |
 | --- | --- | --- |
-| payment | **now**, beside the endpoint | is tried again; then the order is `payment_failed` |
-| inventory | **after the route**, and the answer waits for it | the answer is 409, the payment is given back |
-| email, warehouse | **after the response** | are tried again; then somebody is told |
-| analytics | **after the response** | is tried again; then the event is kept in the database |
+| payment | **durable**, written with the order | is tried again; then the order is `payment_failed` |
+| receipt, warehouse | **durable**, written with the booking of the payment | are tried again; then somebody is told |
+| analytics | in the web process, **after the response** | is tried again; then the event is kept |
 """
 
 router = APIRouter()
 
 
-def get_shop(request: Request) -> Shop:
-    """What the lifespan opened."""
-    shop: Shop = request.state.shop
-    return shop
+async def get_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
+    """One transaction for each request: committed when the endpoint has returned."""
+    async with get_shop(connection).new_session() as session, session.begin():
+        yield session
 
 
-CurrentShop = Annotated[Shop, Depends(get_shop)]
+# scope="function": the commit comes before the answer, so a 201 is never a lie.
+Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 
 @router.post(
@@ -65,33 +73,24 @@ CurrentShop = Annotated[Shop, Depends(get_shop)]
     status_code=201,
     tags=["orders"],
     summary="Place an order",
-    response_description="The order is yours: its items are set aside. The rest follows.",
+    response_description="The order is yours, and whatever it needs is on disk. The rest follows.",
     responses={409: {"description": "Sold out. Nothing is charged."}},
 )
 async def place_order(
-    new: NewOrder, tasks: Tasks, ctx: Ctx, shop: CurrentShop, request: Request
+    new: NewOrder, tasks: Tasks, ctx: Ctx, shop: CurrentShop, session: Session
 ) -> Order:
-    """Answers as soon as the items are set aside. Payment is under way by then, and the
-    e-mail, the warehouse and the statistics come after the answer.
+    """Sets the items aside and answers. Payment, receipt and warehouse notice come after the
+    answer, and they will come: the job that begins them is in the transaction of the order.
     """
-    order = await shop.store.create_order(new, ctx.correlation_id)
+    order = await store.create_order(session, new, ctx.correlation_id)
     ctx.logger.info("order %d", order.id, extra={"order": order.id, "items": order.title})
 
-    # Now, beside this function. Shielded: a deployment in the middle must not cut it off.
-    payment = tasks.task(
-        name="payment", shield=True, retry=PATIENTLY, on_error=payment_failed
-    ).schedule(charge_card, shop, order, new.card)
+    # In the session's transaction: no order without its payment, no payment without its order.
+    payment = tasks.durable.schedule(take_payment, order.id, order.total_cents, new.card)
+    await store.remember_job(session, order.id, "payment", payment.id)
 
-    # When this function has returned. The answer waits, so that 201 means what it says.
-    request.state.reservation = tasks.after_route.task(
-        name="inventory", wait=True, on_error=partial(reservation_failed, payment)
-    ).schedule(reserve_stock, shop, order)
-
-    # When the customer has the answer.
-    after = tasks.after_response
-    after.task(name="email", retry=PATIENTLY).schedule(send_confirmation, shop, order)
-    after.task(name="warehouse", retry=PATIENTLY).schedule(ship_when_paid, shop, order, payment)
-    after.task(name="analytics", retry=BRIEFLY, on_error=keep_event).schedule(
+    # When the customer has the answer, in this process, for as long as that lives.
+    tasks.after_response.task(name="analytics", retry=BRIEFLY, on_error=keep_event).schedule(
         track_order, shop, order
     )
     return order
@@ -99,10 +98,10 @@ async def place_order(
 
 @router.get("/orders", tags=["orders"], summary="List the latest orders")
 async def list_orders(
-    shop: CurrentShop, limit: Annotated[int, Query(ge=1, le=100)] = 20
+    session: Session, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> list[Order]:
     """Newest first."""
-    return await shop.store.orders(limit)
+    return await store.latest_orders(session, limit)
 
 
 @router.get(
@@ -111,18 +110,29 @@ async def list_orders(
     summary="Show an order and how far it is",
     responses={404: {"description": "There is no such order."}},
 )
-async def get_order(order_id: int, shop: CurrentShop) -> OrderDetails:
-    """The order with the state of each of its steps, from the database."""
-    order = await shop.store.order(order_id)
+async def get_order(order_id: int, session: Session, tasks: Tasks) -> OrderDetails:
+    """The order with the state of each of its durable steps, as the ledger has it."""
+    order = await store.find_order(session, order_id)
     if order is None:
         raise HTTPException(404, f"There is no order {order_id}.")
-    return order
+    steps = []
+    for name, job_id in (await store.jobs_of(session, order_id)).items():
+        try:
+            job = await tasks.durable.job(job_id).status()
+        except UnknownJob:
+            continue  # long done, and history is pruned after a week
+        error = job.error
+        detail = job.result or (f"{error['type']}: {error['message']}" if error else "")
+        steps.append(
+            Step(step=name, job=job_id, state=job.state, attempts=job.attempt, detail=detail)
+        )
+    return OrderDetails(**order.model_dump(), steps=steps)
 
 
 @router.get("/products", tags=["products"], summary="List what there is to buy")
-async def list_products(shop: CurrentShop) -> list[Product]:
+async def list_products(session: Session) -> list[Product]:
     """With prices, and how much is left."""
-    return await shop.store.products()
+    return await store.products(session)
 
 
 @router.post("/newsletter", status_code=202, tags=["newsletter"], summary="Sign up for news")
@@ -132,25 +142,35 @@ async def sign_up(
     """FastAPI's own `BackgroundTasks`, as in any app. backstay runs them: one that fails no
     longer drops the next, its failure is logged and handled, and a shutdown waits for them.
     """
-    background_tasks.add_task(shop.store.subscribe, subscription.email)
+    background_tasks.add_task(subscribe, shop, subscription.email)
     background_tasks.add_task(send_welcome, shop, subscription.email)
     return subscription
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-    """Open the database and one pool of connections, for requests and tasks alike.
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open the database and one pool of connections, for requests, tasks and jobs alike.
 
-    backstay drains its tasks before it lets this end, so no task finds them closed.
+    backstay stops its worker and drains its tasks before it lets this end, so no job finds
+    them closed.
     """
     settings = installed(app).settings
-    for name in SETTINGS:
+    for name in REQUIRED:
         settings.require(name)  # better at the start than at the first order
-    async with (
-        Store.open(settings["DATABASE"]) as store,
-        httpx.AsyncClient(timeout=2.0) as http,
-    ):
-        yield {"shop": Shop(store, http)}
+    engine = create_async_engine(database_url(settings["DATABASE"]))
+    async with engine.begin() as connection:
+        await connection.run_sync(store.prepare)
+    try:
+        async with httpx.AsyncClient(timeout=2.0) as http:
+            app.state.shop = Shop(async_sessionmaker(engine, expire_on_commit=False), http)
+            yield
+    finally:
+        await engine.dispose()
+
+
+def database_url(path: object) -> str:
+    """The URL of an SQLite file."""
+    return f"sqlite+aiosqlite:///{path}"
 
 
 def answer_sold_out(request: Request, error: Exception) -> JSONResponse:
@@ -161,21 +181,14 @@ def answer_unknown_product(request: Request, error: Exception) -> JSONResponse:
     return problem_response(422, str(error), title="Unknown product", instance=request.url.path)
 
 
-def answer_reservation_failed(request: Request, error: Exception) -> JSONResponse:
-    """The answer was held for the reservation, and that failed."""
-    match request.state.reservation.outcome:
-        case Failed(SoldOut() as sold_out):
-            return answer_sold_out(request, sold_out)
-    return problem_response(503, "Your order could not be placed.", instance=request.url.path)
-
-
 def create_app(
     settings: Mapping[str, Any] | None = None, *, json_logs: bool | None = None
 ) -> FastAPI:
     """The shop.
 
     Args:
-        settings: values for ``SETTINGS``; what is not given comes from the environment or ``.env``.
+        settings: values for ``REQUIRED``; what is not given comes from the environment or
+            ``.env``. ``LEASE_S`` and ``WORKER`` (``0``: none in this process) may be there too.
         json_logs: ``True`` sets up the process's logging, one JSON object a line.
     """
     app = FastAPI(
@@ -184,15 +197,23 @@ def create_app(
         description=DESCRIPTION,
         lifespan=lifespan,
         openapi_tags=[
-            {"name": "orders", "description": "Tasks at three moments of one request."},
+            {"name": "orders", "description": "Durable jobs, in one transaction with the order."},
             {"name": "products"},
             {"name": "newsletter", "description": "FastAPI's BackgroundTasks, unchanged."},
         ],
     )
-    install(app, settings=settings, json_logs=json_logs)
-    add_tasks(app, config=TaskConfig(on_error=call_for_help))
+    found = install(app, settings=settings, json_logs=json_logs).settings
+    add_tasks(
+        app,
+        database=database_url(found.get("DATABASE", "shop.db")),
+        session=get_session,
+        worker=found.get("WORKER", "1") != "0",
+        lease_s=float(found.get("LEASE_S", 10.0)),
+    )
     app.include_router(router)
-    app.add_exception_handler(SoldOut, answer_sold_out)
-    app.add_exception_handler(UnknownProduct, answer_unknown_product)
-    app.add_exception_handler(HeldTaskFailed, answer_reservation_failed)
+    app.add_exception_handler(store.SoldOut, answer_sold_out)
+    app.add_exception_handler(store.UnknownProduct, answer_unknown_product)
     return app
+
+
+app = create_app()

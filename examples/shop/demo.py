@@ -1,4 +1,4 @@
-"""``make demo``: the shop and its third parties as real processes, and a stream of orders.
+"""``make demo``: the shop and its third parties as real processes, orders, and ``kill -9``.
 
 ``make demo ONCE=1 SEED=3 BROKEN=warehouse`` does what the options of these names do.
 """
@@ -10,38 +10,56 @@ import asyncio
 import itertools
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import httpx
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from examples.shop.audit import audit, collect
-from examples.shop.processes import THIRD_PARTIES, Service, settings_for, third_parties
+from examples.shop.processes import (
+    ROOT,
+    THIRD_PARTIES,
+    Kept,
+    Service,
+    settings_for,
+    third_parties,
+)
 from examples.shop.stage import Stage
+from examples.shop.timeline import WEB, WORKER, Lane
 
-IN_FLIGHT = 3
+IN_FLIGHT = 4
 """Orders under way at a time: as many as can be watched."""
 
-ANSWER_S = 5.0
-"""How long a customer waits for an answer."""
+ANSWER_S = 15.0
+"""How long a customer waits for an answer. Long enough for the shop to be started again."""
+
+Moment = Literal["charged, not told", "answered", "busy"]
+"""When somebody is killed: the worker between a charge and the gateway's answer; the web process
+as soon as the customer has an answer; the worker with several jobs at a time."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody wants to order: quantities by product."""
+    """What somebody wants to order: quantities by product, and what happens next."""
 
     items: Mapping[str, int]
     card: str = "tok_visa"
     email: str = "ada@example.com"
+    kill: Moment | None = None
 
     @property
     def title(self) -> str:
@@ -59,14 +77,14 @@ WISHES = [
     [Wish({"teapot": 1, "cup": 4})],
     [Wish({"kettle": 1})],
     [Wish({"cup": 2}, email="not an address")],
-    [Wish({"tray": 1, "cup": 6})],
+    [Wish({"tray": 1, "cup": 6}, card="tok_slow", kill="charged, not told")],
     [Wish({"cup": 3}, card="tok_gateway_down")],
     [Wish({"samovar": 1}), Wish({"samovar": 1})],  # at the same moment, and there is only one
     [Wish({"teapot": 1}, card="tok_declined")],
     [Wish({"teapot": 99})],
-    [Wish({"cup": 8})],
+    [Wish({"cup": 8}, kill="answered")],
     [Wish({"kettle": 1, "tray": 2})],
-    [Wish({"teapot": 2}), Wish({"kettle": 1, "cup": 2})],
+    [Wish({"teapot": 2}), Wish({"kettle": 1, "cup": 2}, kill="busy")],
     [Wish({"tray": 1})],
 ]
 
@@ -82,6 +100,8 @@ class Options:
         rounds: how many of ``WISHES`` to send.
         port: the shop's, if it is free.
         pace_s: seconds between orders.
+        kills: whether to kill anybody.
+        lease_s: seconds of silence after which a worker counts as dead.
     """
 
     once: bool
@@ -90,22 +110,38 @@ class Options:
     rounds: int
     port: int
     pace_s: float
+    kills: bool
+    lease_s: float
+
+
+@dataclass
+class Town:
+    """All processes that take part."""
+
+    url: str
+    web: Kept
+    worker: Kept
+    services: Mapping[str, Service]
 
 
 # ------------------------------------------------------------------ the story
 
 
-async def place_orders(stage: Stage, options: Options, signals: Signals) -> None:
+async def place_orders(stage: Stage, town: Town, options: Options, signals: Signals) -> None:
     """Be the customers, and watch each order to its end. A signal sends home who has not ordered."""
-    url = await stage.url
-    stage.introduce(url)
-    if options.port and not url.endswith(f":{options.port}"):
+    for process in (WEB, WORKER):
+        await first_of(stage.until_ready(process), signals.wait())
+    if signals.caught is not None:
+        return
+    stage.introduce(town.url, options.lease_s)
+    if options.port and not town.url.endswith(f":{options.port}"):
         stage.say(f"[dim]Port {options.port} is taken, so the shop took another.[/]\n")
     room = asyncio.Semaphore(IN_FLIGHT)
     numbers = itertools.count(1)
 
-    async def place(client: httpx.AsyncClient, wish: Wish, together: asyncio.Barrier) -> None:
-        lane = stage.timeline.sent(f"demo-{next(numbers):02}", wish.title, time.time())
+    async def place(
+        client: httpx.AsyncClient, lane: Lane, wish: Wish, together: asyncio.Barrier
+    ) -> None:
         body = wish.body()
 
         async def all_but_the_last_byte_and_then_that() -> AsyncIterator[bytes]:
@@ -127,15 +163,18 @@ async def place_orders(stage: Stage, options: Options, signals: Signals) -> None
                         "/orders", content=all_but_the_last_byte_and_then_that(), headers=headers
                     )
                 lane.status, lane.said = answer.status_code, why(answer)
+                lane.answered_at = lane.answered_at or time.time()
         except (httpx.HTTPError, TimeoutError) as error:
             lane.said = f"no answer: {type(error).__name__}"
             stage.give_up(lane)
         stage.changed(lane)
+
+    async def see_through(lane: Lane) -> None:
         await stage.until_finished(lane)
         room.release()
 
     async with (
-        httpx.AsyncClient(base_url=url, timeout=ANSWER_S) as client,
+        httpx.AsyncClient(base_url=town.url, timeout=ANSWER_S) as client,
         asyncio.TaskGroup() as customers,
     ):
         for wishes in WISHES[: options.rounds]:
@@ -144,9 +183,53 @@ async def place_orders(stage: Stage, options: Options, signals: Signals) -> None
             if signals.caught is not None:
                 break
             together = asyncio.Barrier(len(wishes))
-            for wish in wishes:
-                customers.create_task(place(client, wish, together))
+            lanes = [
+                stage.timeline.sent(f"demo-{next(numbers):02}", wish.title, time.time())
+                for wish in wishes
+            ]
+            await asyncio.gather(
+                *(place(client, *each, together) for each in zip(lanes, wishes, strict=True))
+            )
+            for lane, wish in zip(lanes, wishes, strict=True):
+                customers.create_task(see_through(lane))
+                if options.kills and wish.kill is not None:
+                    await kill(wish.kill, stage, town, lane)
             await asyncio.sleep(options.pace_s)
+
+
+async def kill(moment: Moment, stage: Stage, town: Town, lane: Lane) -> None:
+    """Kill whoever is to be killed, at that moment, and wait until he is dead."""
+    if moment == "answered":
+        victim, why = town.web, f"order {lane.order_id} has its 201, and nothing else"
+    elif moment == "busy":
+        victim, why = town.worker, "in the middle of whatever it is doing"
+        await until(lambda: len(stage.timeline.running(WORKER)) > 1)
+    else:
+        victim = town.worker
+        why = f"the card of order {lane.order_id} is charged, and the answer is on its way"
+        await until_charged(town.services["payment"], lane.order_id)
+    kills = victim.kills
+    stage.say(f"[bold]$ kill -9 {stage.pids[victim.name]}[/]  [dim]# the {victim.name}: {why}[/]")
+    victim.kill()
+    await until(lambda: victim.kills > kills)
+
+
+async def until_charged(gateway: Service, order_id: int | None) -> None:
+    """Wait until the gateway has a charge in its book."""
+    async with httpx.AsyncClient(base_url=gateway.url) as client:
+        for _ in range(300):
+            book = (await client.get("/received")).json()
+            if any(each["body"]["order"] == order_id for each in book):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so, but not for ever."""
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
 
 
 def why(answer: httpx.Response) -> str:
@@ -159,29 +242,35 @@ def why(answer: httpx.Response) -> str:
     return str(detail)
 
 
-async def conclude(stage: Stage, services: Mapping[str, Service]) -> bool:
+async def conclude(stage: Stage, town: Town, options: Options) -> bool:
     """Sum up, ask the database and the third parties whether all was done, and say so."""
     stage.sum_up()
+    await show_dead_letters(stage)
     lanes = stage.timeline.lanes.values()
     accepted = {lane.order_id for lane in lanes if lane.accepted and lane.order_id is not None}
-    books, silent = await collect(services)
+    books, silent = await collect(town.services)
     unanswered = [lane.request_id for lane in lanes if lane.status is None]
+    gone = [
+        lane.order_id
+        for lane in lanes
+        if "analytics" in lane.rows and lane.rows["analytics"].state == "gone" and lane.order_id
+    ]
     wrong = [
         *silent,
-        *audit(stage.database, books, accepted),
+        *audit(stage.database, books, accepted, unanswered=unanswered, may_be_gone=gone),
         *(f"request {request_id} was never answered" for request_id in unanswered),
     ]
+    for line in account(stage, options, books, gone):
+        stage.say(line)
     if not wrong:
         unpaid = sum(lane.verdict == "payment_failed" for lane in lanes)
-        called_off = (
-            f", {unpaid} called off by the error handler of their payment" if unpaid else ""
-        )
+        called_off = f", {unpaid} called off without payment" if unpaid else ""
         stage.say(
             f"[bold green]All accepted orders ({len(accepted)}) were fully processed:[/] "
-            f"{len(accepted) - unpaid} shipped{called_off}."
+            f"{len(accepted) - unpaid} paid and shipped{called_off}."
         )
         stage.say(
-            "The SQLite file says so, and so do the third parties' books: nothing missing, nothing "
+            "The SQLite file says so, and so do the third parties' books: nothing lost, nothing "
             "twice."
         )
         return True
@@ -189,6 +278,51 @@ async def conclude(stage: Stage, services: Mapping[str, Service]) -> bool:
     for line in wrong:
         stage.say(f"[red]  {escape(line)}[/]")
     return False
+
+
+def account(
+    stage: Stage, options: Options, books: Mapping[str, Any], gone: Sequence[int]
+) -> list[str]:
+    """What the kills came to, a line each."""
+    said = []
+    if pauses := stage.timeline.pauses_after_kills():
+        said.append(
+            f"{counted(len(pauses), 'durable job')} killed with a worker, run again within "
+            f"{max(pauses):.1f} s by the next one (lease {options.lease_s:g} s)."
+        )
+    if gone:
+        said.append(
+            f"{counted(len(gone), 'analytics event')} killed with the web process and gone: that "
+            "task is not durable."
+        )
+    again = sum(each["asked"] > 1 for book in books.values() for each in book.values())
+    if again:
+        said.append(
+            f"{counted(again, 'answer')} of third parties lost. Asked again with the job's id, "
+            "they knew that it was done."
+        )
+    return [*said, ""] if said else []
+
+
+def counted(number: int, what: str) -> str:
+    """``1 answer``, ``2 answers``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+async def show_dead_letters(stage: Stage) -> None:
+    """As an operator would look at them."""
+    shown = ("jobs", "list", "--state", "discarded", "--database")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "backstay", *shown, str(stage.database)),
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": str(stage.width), "PYTHONIOENCODING": stage.encoding},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    output, trouble = await process.communicate()
+    stage.say(f"[bold]$ backstay {' '.join(shown)} {stage.database.name}[/]")
+    stage.show(Text.from_ansi((output or trouble).decode(errors="replace").rstrip()))
+    stage.say()
 
 
 # ------------------------------------------------------------------ the theatre
@@ -202,71 +336,102 @@ async def run(options: Options, console: Console) -> int:
     """
     signals = Signals()
     customers: asyncio.Task[None] | None = None
-    with TemporaryDirectory(prefix="backstay-shop-") as directory:
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(TemporaryDirectory(prefix="backstay-shop-"))
         stage = Stage(console, Path(directory) / "shop.db")
         failures = dict.fromkeys(options.broken, 1.0)
-        async with third_parties(seed=options.seed, failures=failures) as services:
-            for service in services.values():
-                service.when_ended(stage.mourn)
-            with stage.alive():
-                try:
-                    async with Service.start(
-                        "shop",
-                        "examples.shop",
-                        "--port",
-                        str(options.port if is_free(options.port) else 0),
-                        env={**settings_for(services), "DATABASE": str(stage.database)},
-                        on_line=stage.read,
-                        stop_s=25,  # more than backstay's two periods of grace
-                    ) as shop:
-                        customers = asyncio.create_task(place_orders(stage, options, signals))
-                        status = await attend(stage, shop, services, customers, options, signals)
-                        if stage.under_way and shop.returncode is None:
-                            stage.say(
-                                f"Stopping: {len(stage.under_way)} under way, which the shop will "
-                                "finish first.\n"
-                            )
-                    stage.give_up_all()  # its log has ended, so nothing more can come
-                    if status > 128 and stage.url.done():
-                        await customers
-                        await conclude(stage, services)
-                finally:
-                    if customers is not None:
-                        customers.cancel()
+        services = await stack.enter_async_context(
+            third_parties(seed=options.seed, failures=failures)
+        )
+        for service in services.values():
+            service.when_ended(stage.mourn)
+        stack.enter_context(stage.alive())
+        env = {
+            **settings_for(services),
+            "DATABASE": str(stage.database),
+            "BACKSTAY_SECRET_KEY": secrets.token_urlsafe(32),
+            "LEASE_S": str(options.lease_s),
+        }
+        worker = await stack.enter_async_context(
+            Kept.start(
+                WORKER,
+                "backstay",
+                "worker",
+                "examples.shop.app:app",
+                "--json-logs",
+                env=env,
+                on_line=stage.reader(WORKER),
+                stop_s=25,  # more than its grace
+                on_started=stage.started,
+                on_killed=stage.killed,
+            )
+        )
+        # As a service manager does, the demo holds the socket: while the shop is started again,
+        # customers wait instead of being turned away.
+        port = options.port if is_free(options.port) else 0
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        web = await stack.enter_async_context(
+            Kept.start(
+                WEB,
+                "examples.shop",
+                "--fd",
+                str(listening.fileno()),
+                env=env,
+                listening=listening,
+                on_line=stage.reader(WEB),
+                stop_s=25,  # more than backstay's two periods of grace
+                on_started=stage.started,
+                on_killed=stage.killed,
+            )
+        )
+        town = Town(f"http://127.0.0.1:{listening.getsockname()[1]}", web, worker, services)
+        customers = asyncio.create_task(place_orders(stage, town, options, signals))
+        try:
+            status = await attend(stage, town, customers, options, signals)
+        finally:
+            customers.cancel()
+            await asyncio.gather(customers, return_exceptions=True)
     stage.say("[dim]Every process has ended.[/]")
     return status
 
 
 async def attend(
-    stage: Stage,
-    shop: Service,
-    services: Mapping[str, Service],
-    customers: asyncio.Task[None],
-    options: Options,
-    signals: Signals,
+    stage: Stage, town: Town, customers: asyncio.Task[None], options: Options, signals: Signals
 ) -> int:
     """See the customers through, leave the shop up if so wished, notice what ends it early.
 
     Returns:
         The exit status so far.
     """
-    await first_of(asyncio.shield(customers), shop.ended(), signals.wait())
+    ends = (town.web.ended, town.worker.ended)
+    await first_of(asyncio.shield(customers), signals.wait(), *(end() for end in ends))
+    if signals.caught is not None:
+        if stage.under_way:
+            stage.say(
+                f"Stopping: {len(stage.under_way)} under way, which the shop will finish first.\n"
+            )
+        await first_of(asyncio.shield(customers), *(end() for end in ends))
+    for kept in (town.web, town.worker):
+        if kept.returncode is not None:
+            stage.say(f"[bold red]The {kept.name} process has ended ({kept.returncode}):[/]")
+            for line in kept.last_words:
+                stage.say(f"  {escape(plain(line))}")
+            return 1
+    await customers
+    done = await conclude(stage, town, options) if stage.timeline.lanes else True
     if signals.caught is not None:
         return 128 + signals.caught
-    if shop.returncode is not None:
-        stage.say(f"[bold red]The shop has ended ({shop.returncode}).[/] Its last words:")
-        for line in shop.last_words:
-            stage.say(f"  {escape(plain(line))}")
-        return 1
-    await customers
-    status = 0 if await conclude(stage, services) else 1
     if not options.once:
-        stage.stay(await stage.url)
-        await first_of(shop.ended(), signals.wait())
+        stage.stay(
+            town.url,
+            f"kill -9 {stage.pids[WORKER]} is the worker, kill -9 {stage.pids[WEB]} the web "
+            "process. They are started again.",
+        )
+        await first_of(signals.wait(), *(end() for end in ends))
         if signals.caught is None:
-            stage.mourn("shop", shop.returncode)
+            stage.say("[bold red]A process of the shop's has ended.[/]")
             return 1
-    return status
+    return 0 if done else 1
 
 
 def plain(line: str) -> str:
@@ -346,13 +511,24 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     )
     parser.add_argument("--rounds", type=int, default=len(WISHES), help="stop after so many orders")
     parser.add_argument("--port", type=int, default=8000, help="the shop's, if it is free")
-    parser.add_argument("--pace", type=float, default=0.25, help="seconds between orders")
+    parser.add_argument("--pace", type=float, default=0.4, help="seconds between orders")
+    parser.add_argument("--lease", type=float, default=2.0, help="of workers, in seconds")
+    parser.add_argument("--no-kills", action="store_true", help="let everybody live")
     given = parser.parse_args(arguments)
     broken = tuple(filter(None, given.broken.split(",")))
     for name in broken:
         if name not in THIRD_PARTIES:
             parser.error(f"there is no third party {name!r}; there are {', '.join(THIRD_PARTIES)}")
-    return Options(given.once, given.seed, broken, given.rounds, given.port, given.pace)
+    return Options(
+        given.once,
+        given.seed,
+        broken,
+        given.rounds,
+        given.port,
+        given.pace,
+        not given.no_kills,
+        given.lease,
+    )
 
 
 def main() -> int:

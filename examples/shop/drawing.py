@@ -14,8 +14,8 @@ from rich.text import Text
 from examples.shop.models import STEPS
 from examples.shop.timeline import Lane, Row
 
-_MOMENT = {"now": "now", "after_route": "route", "after_response": "response", "later": "handler"}
-_COLOUR = {"now": "cyan", "route": "yellow", "response": "blue", "handler": "magenta"}
+_MOMENT = {"durable": "durable", "after_response": "response"}
+_COLOUR = {"durable": "cyan", "response": "blue"}
 _SPAN_S = 1.2
 _LABEL = 32
 _NOTE = 36
@@ -31,13 +31,14 @@ class Glyphs:
     answer: str = "│"
     done: str = "✓"
     failed: str = "✗"
+    killed: str = "☠"
     handled: str = "◆"
     tick: str = "╵"
     arrow: str = "→"
 
 
 UNICODE = Glyphs()
-ASCII = Glyphs("=", ".", "|", "o", "x", "#", "'", "->")
+ASCII = Glyphs("=", ".", "|", "o", "x", "K", "#", "'", "->")
 
 
 def draw(lane: Lane, *, now: float, width: int, glyphs: Glyphs) -> Iterable[Text]:
@@ -64,32 +65,32 @@ def draw(lane: Lane, *, now: float, width: int, glyphs: Glyphs) -> Iterable[Text
         yield _step_row(lane, row, moment, now, pen)
 
 
-def legend(glyphs: Glyphs, url: str) -> Iterable[Text]:
+def legend(glyphs: Glyphs, url: str, lease_s: float) -> Iterable[Text]:
     """How to read it."""
     yield Text.assemble(
         ("backstay: a tea shop", "bold"),
-        f" at {url}, an SQLite file, and four third parties ",
-        "that are slow and fail at times.",
-    )
-    yield Text.assemble(
-        "Tasks start ",
-        ("now", "cyan"),
-        " beside the endpoint, at ",
-        ("route", "yellow"),
-        " when it has returned, at ",
+        f" at {url}, a worker, one SQLite file, and four third parties that are slow and fail at "
+        "times. Payment, receipt and warehouse notice are ",
+        ("durable", "cyan"),
+        ": rows in the file, run by the worker. Analytics runs in the web process, after the ",
         ("response", "blue"),
-        " when the answer is out.",
+        ". Both processes will be killed with ",
+        ("kill -9", "bold red"),
+        " and started again at once. What a dead worker held is run again when its lease has run "
+        f"out: {lease_s:g} s here, 10 s unless an app says otherwise.",
     )
     yield Text.assemble(
-        f"{glyphs.bar * 2} running   ",
+        f"{glyphs.bar * 2} running  ",
         (glyphs.failed, "bold red"),
-        " attempt failed   ",
+        " failed  ",
+        (glyphs.killed, "bold red"),
+        " killed  ",
         (glyphs.pause * 2, "dim"),
-        " pause before the next   ",
+        " until the next attempt  ",
         (glyphs.done, "green"),
-        " done   ",
+        " done  ",
         (glyphs.handled, "bold magenta"),
-        " error handler ran   ",
+        " error handler ran  ",
         (glyphs.answer, "dim"),
         " the answer was out",
     )
@@ -131,7 +132,12 @@ def summary(lanes: Sequence[Lane], width: int, glyphs: Glyphs) -> Iterable[Rende
     yield _total(
         len(rows),
         "tasks",
-        {"attempts": attempts, "of these failed": failures, "error handlers": handlers},
+        {
+            "attempts": attempts,
+            "of these failed": failures,
+            "killed": sum(row.kills for row in rows),
+            "error handlers": handlers,
+        },
     )
     yield Text()
 
@@ -140,9 +146,7 @@ def _result(lane: Lane) -> tuple[str, str]:
     if lane.status is None:
         return "no answer", "bold red"
     if not lane.accepted:
-        refused = {409: "sold out", 422: "invalid"}.get(lane.status, "refused")
-        refunded = "refund" in lane.rows and lane.rows["refund"].state == "done"
-        return f"{refused}, refunded" if refunded else refused, "yellow"
+        return {409: "sold out", 422: "invalid"}.get(lane.status, "refused"), "yellow"
     verdict = lane.verdict or "unknown"
     style = {"processed": "green", "payment_failed": "magenta"}.get(verdict, "bold red")
     return verdict.replace("_", " "), style
@@ -154,10 +158,12 @@ def _cell(row: Row | None, glyphs: Glyphs, *, narrow: bool) -> Text:
     mark, style, word = {
         "done": (glyphs.done, "green", ""),
         "handled": (glyphs.handled, "magenta", "handled"),
-        "skipped": ("-", "dim", "skipped"),
+        "gone": (glyphs.killed, "yellow", "gone"),
     }.get(row.state, (glyphs.failed, "bold red", row.state.replace("_", " ")))
     if row.state == "done" and len(row.attempts) > 1:
         word = str(len(row.attempts)) if narrow else f"{len(row.attempts)} tries"
+        if row.kills:
+            return Text.assemble((mark, style), " ", (word, ""), " ", (glyphs.killed, "bold red"))
     elif narrow:
         word = ""
     return Text.assemble((mark, style), " ", (word, "" if row.state == "done" else style))
@@ -170,14 +176,13 @@ def _total(number: int, what: str, parts: Mapping[str, int]) -> Text:
 
 def _in_order(lane: Lane) -> Iterable[Row]:
     expected = list(STEPS) if lane.status is None or lane.accepted else []
-    names = [*STEPS, *(lane.rows.keys() - STEPS.keys())]
-    return [
-        lane.rows.get(name) or Row(name) for name in names if name in lane.rows or name in expected
-    ]
+    names = list(dict.fromkeys([*expected, *lane.rows]))
+    rows = [lane.rows.get(name) or Row(name) for name in names]
+    return sorted(rows, key=lambda row: not row.durable)  # a refund goes with the payment
 
 
 def _moment(row: Row) -> str:
-    return _MOMENT[STEPS.get(row.step, "later")]
+    return _MOMENT[STEPS.get(row.step, "durable")]
 
 
 class _Pen:
@@ -273,12 +278,11 @@ def _step_row(lane: Lane, row: Row, moment: str, now: float, pen: _Pen) -> Text:
             _put(cells, pause_from + 1, glyphs.pause * (first - pause_from - 1), "dim")
         _put(cells, first, glyphs.bar * (last - first + 1), colour)
         if attempt.ended_at is not None:
+            mark = glyphs.killed if attempt.killed else glyphs.failed
             good = attempt.succeeded
-            _put(
-                cells, last, glyphs.done if good else glyphs.failed, "green" if good else "bold red"
-            )
+            _put(cells, last, glyphs.done if good else mark, "green" if good else "bold red")
         pause_from = last
-    if row.state == "retrying" and pause_from is not None:
+    if row.state in ("retrying", "orphaned") and pause_from is not None:
         _put(cells, pause_from + 1, glyphs.pause * (pen.column(now) - pause_from), "dim")
     if row.handled_at is not None:
         at = max(pen.column(row.handled_at), (pause_from if pause_from is not None else -1) + 1)
@@ -287,15 +291,19 @@ def _step_row(lane: Lane, row: Row, moment: str, now: float, pen: _Pen) -> Text:
 
 
 def _note(row: Row, glyphs: Glyphs) -> Text:
-    count = f"{row.failures} failed, " if row.failures and row.state == "done" else ""
+    counts = [f"{row.kills} killed"] if row.kills else []
+    counts += [f"{row.failures} failed"] if row.failures else []
+    count = ", ".join([*counts, ""]) if row.state == "done" else ""
     detail = row.detail.replace("→", glyphs.arrow)
     match row.state:
         case "done":
             return Text(f"{count}{detail}", "" if count else "dim")
         case "handled":
             return Text(detail, "magenta")
-        case "given_up":
-            return Text(detail, "bold red")
+        case "orphaned":
+            return Text(f"killed: {detail}", "bold red")
+        case "gone":
+            return Text(f"killed: {detail}", "yellow")
         case "retrying":
             return Text(f"attempt {len(row.attempts)}: {detail}", "red")
         case "failed":

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Email = Annotated[
     str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254, examples=["ada@example.com"])
 ]
-Status = Literal["processing", "processed", "payment_failed", "sold_out", "needs_attention"]
-State = Literal[
-    "waiting", "running", "retrying", "failed", "done", "handled", "given_up", "skipped"
-]
-Moment = Literal["now", "after_route", "after_response", "later"]
+Status = Literal["processing", "paid", "processed", "payment_failed", "needs_attention"]
+Moment = Literal["durable", "after_response"]
 
 STEPS: dict[str, Moment] = {
-    "payment": "now",
-    "inventory": "after_route",
-    "email": "after_response",
-    "warehouse": "after_response",
+    "payment": "durable",
+    "receipt": "durable",
+    "warehouse": "durable",
     "analytics": "after_response",
 }
-"""What every order needs, in the order in which it begins."""
+"""What every order needs. Durable steps survive any process; the others end with theirs."""
 
 
 class Item(BaseModel):
@@ -40,7 +37,8 @@ class NewOrder(BaseModel):
     items: list[Item] = Field(min_length=1, max_length=20)
     card: str = Field(
         description="A token of the payment gateway's. As with any gateway's test mode, some are "
-        "special: `tok_declined` is refused, and for `tok_gateway_down` there is never an answer.",
+        "special: `tok_declined` is refused, for `tok_gateway_down` there is never an answer, and "
+        "`tok_slow` is charged at once and answered a while later.",
         examples=["tok_visa"],
         repr=False,
     )
@@ -66,15 +64,13 @@ class Order(BaseModel):
 
 
 class Step(BaseModel):
-    """One thing that is done for an order."""
+    """One thing that is done for an order by a durable job."""
 
     step: str
-    moment: Moment = Field(description="When it begins, as seen from the request.")
-    state: State
+    job: UUID
+    state: str = Field(description="Of the job: `running`, `retrying`, `succeeded` ...")
     attempts: int
-    detail: str
-    started_at: datetime | None
-    changed_at: datetime | None
+    detail: str = Field(description="What it came to, or why its latest attempt failed.")
 
 
 class OrderDetails(Order):
@@ -89,7 +85,8 @@ class Product(BaseModel):
     sku: str
     name: str
     price_cents: int
-    stock: int = Field(description="What is left to sell.")
+    stock: int = Field(description="What stands on the shelf.")
+    reserved: int = Field(description="How much of that is set aside for orders not paid yet.")
 
 
 class Subscription(BaseModel):

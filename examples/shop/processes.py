@@ -1,4 +1,7 @@
-"""Starting the shop and its third parties as processes, and getting rid of them for certain."""
+"""Starting the shop and its third parties as processes, and getting rid of them for certain.
+
+A process of the shop's that is killed is started again at once, as systemd or Kubernetes would.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,17 @@ import os
 import signal
 import socket
 import sys
-import threading
+import time
 from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
 THIRD_PARTIES = ("payment", "email", "warehouse", "analytics")
-
-
-def end_with_parent() -> None:
-    """Ask this process to stop when its standard input ends.
-
-    A parent that holds the other end need not live to say goodbye: if it is killed, its
-    children still go.
-    """
-
-    def watch() -> None:
-        while os.read(0, 1024):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="leash", daemon=True).start()
 
 
 class Service:
@@ -70,15 +59,15 @@ class Service:
             name: for people.
             url: where it will be, if that is known.
             env: settings on top of this process's environment.
-            listening: a socket to hand over. It is closed here.
+            listening: a socket to hand over. It stays open here as well.
             on_line: called with each line it writes to standard error.
             stop_s: seconds from SIGTERM to SIGKILL.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
+            "examples.shop.leash",
             *arguments,
-            "--leash",
             cwd=ROOT,
             env={**os.environ, **(env or {})},
             stdin=PIPE,
@@ -87,8 +76,6 @@ class Service:
             start_new_session=True,  # Ctrl-C is for the parent; it ends them in the right order
             limit=2**22,
         )
-        if listening is not None:
-            listening.close()
         service = cls(name, url, process)
         reader = asyncio.create_task(service._read(on_line))
         try:
@@ -128,6 +115,11 @@ class Service:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
 
+    def kill(self) -> None:
+        """``kill -9``: it hears nothing, finishes nothing and says goodbye to nobody."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     async def _read(self, on_line: Callable[[str], object] | None) -> None:
         assert self._process.stderr is not None
         async for raw in self._process.stderr:
@@ -155,6 +147,86 @@ class Service:
         await process.wait()
 
 
+class Kept:
+    """A service that is started again whenever somebody kills it.
+
+    Attributes:
+        name: for people.
+        service: the process that runs now, ``None`` between two.
+        kills: how often it was killed.
+        last_words: the end of what the latest one wrote to standard error.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        on_started: Callable[[str, int], object],
+        on_killed: Callable[[str, float], object],
+    ) -> None:
+        self.name = name
+        self.service: Service | None = None
+        self.kills = 0
+        self.last_words: list[str] = []
+        self._on_started = on_started
+        self._on_killed = on_killed
+        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls,
+        name: str,
+        *arguments: str,
+        on_started: Callable[[str, int], object],
+        on_killed: Callable[[str, float], object],
+        **options: Any,
+    ) -> AsyncIterator[Kept]:
+        """As ``Service.start``, again and again.
+
+        Args:
+            name: for people.
+            arguments: behind ``python -m``.
+            on_started: called with the name and the id of each process.
+            on_killed: called with the name and the time each time it is killed.
+            options: of ``Service.start``.
+        """
+        kept = cls(name, on_started, on_killed)
+        keeping = asyncio.create_task(kept._keep(arguments, options))
+        try:
+            yield kept
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        if self.service is not None:
+            self.service.kill()
+
+    async def ended(self) -> int:
+        """Wait until it ends in any other way; its exit status."""
+        return await asyncio.shield(self._ended)
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended, ``None`` as long as it is kept up."""
+        return self._ended.result() if self._ended.done() else None
+
+    async def _keep(self, arguments: tuple[str, ...], options: dict[str, Any]) -> None:
+        while True:
+            async with Service.start(self.name, *arguments, **options) as self.service:
+                self._on_started(self.name, self.service.pid)
+                status = await self.service.ended()
+                ended_at = time.time()
+            self.last_words = list(self.service.last_words)
+            self.service = None
+            if status != -signal.SIGKILL:
+                self._ended.set_result(status)
+                return
+            self.kills += 1
+            self._on_killed(self.name, ended_at)
+
+
 @asynccontextmanager
 async def third_parties(
     *, seed: str = "0", failures: Mapping[str, float] | None = None
@@ -173,6 +245,7 @@ async def third_parties(
             arguments = ["examples.shop.third_parties", name, "--seed", seed]
             if failures is not None and name in failures:
                 arguments += ["--failures", str(failures[name])]
+            stack.enter_context(listening)
             started[name] = await stack.enter_async_context(
                 Service.start(
                     name,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,14 +14,17 @@ from rich.text import Text
 
 from examples.shop.audit import status_of
 from examples.shop.drawing import ASCII, UNICODE, draw, legend, summary
-from examples.shop.timeline import Lane, Timeline
+from examples.shop.timeline import WEB, WORKER, Lane, Row, Timeline
 
-PATIENCE_S = 15.0
+READY = {WEB: "Application startup complete", WORKER: "worker for examples.shop.app:app starts"}
+"""What each process writes when it has started."""
+
+PATIENCE_S = 20.0
 """How long an accepted order may take before the demo stops waiting for it."""
 
 
 class Stage:
-    """Hears the shop's log and draws it.
+    """Hears the processes' logs and draws them.
 
     Args:
         console: where to. Without a terminal nothing moves, and each order is printed once.
@@ -30,25 +32,65 @@ class Stage:
 
     Attributes:
         timeline: all that is known.
-        url: where the shop is, once it has said so.
+        pids: of the shop's own processes, by name.
+        glyphs: what drawings are made of.
+        width: of drawings, in columns.
+        encoding: of the console.
     """
 
     def __init__(self, console: Console, database: Path) -> None:
         self.database = database
         self.timeline = Timeline(self.changed)
-        self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.pids: dict[str, int] = {}
+        self._killed_at: dict[str, float] = {}
+        self._ready: dict[str, asyncio.Event] = {}
         self._console = console
-        self._width = min(console.width, 132)
-        self._glyphs = UNICODE if "utf" in console.encoding.lower() else ASCII
+        self.width = min(console.width, 132)
+        self.encoding = console.encoding
+        self.glyphs = UNICODE if "utf" in console.encoding.lower() else ASCII
         self._shown: dict[str, asyncio.Event] = {}
 
     # ------------------------------------------------------------------ hearing
 
-    def read(self, line: str) -> None:
-        """One line of the shop's log."""
-        if not self.url.done() and (running := re.search(r"running on (http://[\w.:]+)", line)):
-            self.url.set_result(running[1])
-        self.timeline.feed(line)
+    def reader(self, process: str) -> Callable[[str], None]:
+        """What reads the log of a process of the shop's."""
+
+        def read(line: str) -> None:
+            if READY[process] in line:
+                self._up(process)
+            self.timeline.feed(line, process)
+
+        return read
+
+    def started(self, process: str, pid: int) -> None:
+        """A process of the shop's exists, and is going to be ready."""
+        self.pids[process] = pid
+        self._ready_event(process).clear()
+
+    def _up(self, process: str) -> None:
+        self._ready_event(process).set()
+        if (killed_at := self._killed_at.pop(process, None)) is not None:
+            self.say(
+                f"[dim]The {process} process is up again, {time.time() - killed_at:.1f} s later, "
+                f"as {self.pids[process]}.[/]\n"
+            )
+
+    async def until_ready(self, process: str) -> None:
+        """Wait until a process of the shop's has started."""
+        await self._ready_event(process).wait()
+
+    def killed(self, process: str, at: float) -> None:
+        """A process of the shop's was killed, and is about to be started again."""
+        self._killed_at[process] = at
+        hit = self.timeline.killed(process, at)
+        lost = [f"{sum(row.step == step for row in hit)} x {step}" for step in _steps(hit)]
+        what = ", ".join(lost) or "nothing"
+        self.say(
+            f"[bold red]{self.glyphs.killed} killed:[/] [red]{process}, with {what} under way[/]\n"
+        )
+
+    def _ready_event(self, process: str) -> asyncio.Event:
+        return self._ready.setdefault(process, asyncio.Event())
 
     def changed(self, lane: Lane) -> None:
         """Something is new in a lane. If it was the last thing, show the lane for good."""
@@ -72,7 +114,7 @@ class Stage:
         if lane.status is None and not lane.said:
             lane.said = "no answer"
         if lane.order_id is not None:
-            lane.verdict = status_of(self.database, lane.order_id)
+            lane.verdict = status_of(self.database, lane.order_id)  # who was killed may not tell
         for line in self._draw(lane):
             self._console.print(line, soft_wrap=True)
         self._console.print()
@@ -95,29 +137,34 @@ class Stage:
     # ------------------------------------------------------------------ showing
 
     def say(self, markup: str = "") -> None:
-        """Print a line."""
-        self._console.print(markup, soft_wrap=True)
+        """Print a line, or a few."""
+        self._console.print(markup)
+
+    def show(self, text: Text) -> None:
+        """Print what somebody else has laid out."""
+        self._console.print(text, soft_wrap=True)
 
     def mourn(self, name: str, status: int | None) -> None:
         """A service has ended that should not have."""
         self.say(f"[bold red]The {name} service has ended ({status}).[/]\n")
 
-    def introduce(self, url: str) -> None:
+    def introduce(self, url: str, lease_s: float) -> None:
         """Before the first order."""
-        for line in legend(self._glyphs, url):
-            self._console.print(line, soft_wrap=True)
+        for line in legend(self.glyphs, url, lease_s):
+            self._console.print(line)
 
     def sum_up(self) -> None:
         """All lanes again, a line each, and the totals."""
         lanes = sorted(self.timeline.lanes.values(), key=lambda lane: lane.request_id)
-        for renderable in summary(lanes, self._width, self._glyphs):
+        for renderable in summary(lanes, self.width, self.glyphs):
             self._console.print(renderable)
 
-    def stay(self, url: str) -> None:
+    def stay(self, url: str, hint: str) -> None:
         """After the verdict."""
         self.say()
         self.say(f"The shop stays up: [bold]{url}/docs[/]   Ctrl-C ends it, and everything else.")
         self.say(f"Orders that you place there are drawn here. The file: {self.database}")
+        self.say(f"[dim]{hint}[/]")
         self.say()
 
     @contextmanager
@@ -154,7 +201,7 @@ class Stage:
             yield Text(self._tally(len(under_way)), "dim")
 
     def _draw(self, lane: Lane) -> list[Text]:
-        return list(draw(lane, now=time.time(), width=self._width, glyphs=self._glyphs))
+        return list(draw(lane, now=time.time(), width=self.width, glyphs=self.glyphs))
 
     def _tally(self, under_way: int) -> str:
         lanes = self.timeline.lanes.values()
@@ -162,5 +209,14 @@ class Stage:
         return (
             f"{len(lanes)} requests sent, {under_way} under way, "
             f"{sum(row.failures for row in rows)} attempts failed, "
-            f"{sum(row.handled_at is not None for row in rows)} error handlers ran"
+            f"{sum(row.kills for row in rows)} killed, "
+            f"{sum(row.handled_at is not None for row in rows)} error handlers ran; "
+            + ", ".join(
+                f"{name} {'up' if self._ready_event(name).is_set() else 'down'}"
+                for name in self.pids
+            )
         )
+
+
+def _steps(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row.step for row in rows))

@@ -1,214 +1,253 @@
-"""What is done for an order: each step a background task, with what happens when it fails."""
+"""What is done for an order: durable jobs, and what becomes of it when one fails for good.
+
+::
+
+    the order's request ──> payment ──┬──> receipt ────┬──> closing
+                                      └──> warehouse ──┘
+
+Each arrow is a row that is written in the same transaction as what it follows from: the order and
+its payment job, the booking and the two jobs after it. So there is no moment at which a process
+may die and an order has one without the other.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import httpx
+from fastapi import Depends
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from starlette.requests import HTTPConnection
 
-from backstay import current_context
-from backstay.tasks import Failed, Retry, Task
-from examples.shop.models import Order, State
-from examples.shop.store import SoldOut, Store
+from backstay import Context, current_context
+from backstay.context import Moment
+from backstay.tasks import JobFailure, Retry, Secret, Task, task
+from examples.shop import store
+from examples.shop.models import Item, Order
 
 P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
 class Shop:
-    """What endpoints and steps work with; open for as long as the app's lifespan is."""
+    """What the lifespan opens, in web processes and in workers alike."""
 
-    store: Store
+    new_session: async_sessionmaker[AsyncSession]
     http: httpx.AsyncClient
 
 
-class CardDeclined(Exception):
-    """The bank said no. Asking again would not change that."""
+def get_shop(connection: HTTPConnection) -> Shop:
+    """What the lifespan opened. A dependency of endpoints and of jobs."""
+    shop: Shop = connection.app.state.shop
+    return shop
+
+
+CurrentShop = Annotated[Shop, Depends(get_shop)]
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether trying again may help: nobody answered, or the server had trouble of its own."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code >= 500
-    return isinstance(error, httpx.TransportError)
+    """Whether trying again may help: unless somebody says that it is our fault."""
+    return not isinstance(error, httpx.HTTPStatusError) or error.response.status_code >= 500
 
 
-PATIENTLY = Retry(attempts=6, base_s=0.1, max_s=0.4, on=may_pass)
+# Short pauses, because people are watching. A shop would leave retry= out: ten attempts in half
+# an hour.
+PATIENTLY = Retry(attempts=8, base_s=0.1, max_s=0.3, on=may_pass)
 BRIEFLY = Retry(attempts=3, base_s=0.1, on=may_pass)
 
 
-# ------------------------------------------------------------------ the steps
-
-
 def step(
-    func: Callable[Concatenate[Shop, Order, P], Coroutine[Any, Any, str]],
-) -> Callable[Concatenate[Shop, Order, P], Coroutine[Any, Any, None]]:
-    """Keep the record of a step: ``GET /orders/{id}`` shows it, the log tells it live.
+    name: str,
+) -> Callable[[Callable[P, Awaitable[str]]], Callable[P, Awaitable[str]]]:
+    """Log when a step begins and how it ends. What the function returns is a line for people."""
 
-    The name of the task is the name of the step. What the function returns is a line for people.
-    """
+    def around(func: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[str]]:
+        @functools.wraps(func)
+        async def recorded(*args: P.args, **kwargs: P.kwargs) -> str:
+            ctx = current_context()
+            given = kwargs.get("order_id", args[0] if args else None)
+            assert isinstance(given, int), "the first parameter of a step is its order's id"
+            order_id = given
+            log(ctx, order_id, name, "running")
+            try:
+                done = await func(*args, **kwargs)
+            except Exception as error:
+                last = ctx.job.attempt >= ctx.job.max_attempts or not may_pass(error)
+                log(ctx, order_id, name, "failed" if last else "retrying", brief(error))
+                raise
+            # Not before the ledger has it: until then, the job would be run again.
+            when_kept(ctx, lambda: log(ctx, order_id, name, "done", done))
+            return done
 
-    @functools.wraps(func)
-    async def recorded(shop: Shop, order: Order, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        task = current_context().work
-        assert isinstance(task, Task)
-        await note(shop, order, task.name, "running")
-        try:
-            done = await func(shop, order, *args, **kwargs)
-        except Exception as error:
-            retry = task.config.retry
-            again = retry is not None and retry.wants(error, task.attempts)
-            await note(shop, order, task.name, "retrying" if again else "failed", brief(error))
-            raise
-        await note(shop, order, task.name, "done", done)
+        return recorded
 
-    return recorded
-
-
-@step
-async def charge_card(shop: Shop, order: Order, card: str) -> str:
-    """Take the money, once: the gateway knows a second attempt by its idempotency key."""
-    try:
-        answer = await post(
-            shop,
-            "PAYMENT_URL",
-            "/charges",
-            {"amount_cents": order.total_cents, "card": card},
-            key=f"order-{order.id}",
-        )
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code == 402:
-            raise CardDeclined("card declined") from error
-        raise
-    return "was charged already" if answer.headers.get("Idempotent-Replayed") else "charged"
-
-
-@step
-async def reserve_stock(shop: Shop, order: Order) -> str:
-    """Set the goods aside."""
-    return "reserved" if await shop.store.reserve(order) else "called off before"
-
-
-@step
-async def send_confirmation(shop: Shop, order: Order) -> str:
-    """Tell the customer that the order has arrived."""
-    body = {"to": order.email, "template": "order_received", "order": order.id}
-    await post(shop, "EMAIL_URL", "/messages", body, key=f"order-{order.id}")
-    return "sent"
-
-
-async def ship_when_paid(shop: Shop, order: Order, payment: Task) -> None:
-    """Nobody ships what is not paid for."""
-    if (await payment.wait()).ok:
-        await notify_warehouse(shop, order)
-    else:
-        await note(shop, order, "warehouse", "skipped", "not paid")
-
-
-@step
-async def notify_warehouse(shop: Shop, order: Order) -> str:
-    """Have the goods packed."""
-    body = {"order": order.id, "items": [item.model_dump() for item in order.items]}
-    await post(shop, "WAREHOUSE_URL", "/shipments", body, key=f"order-{order.id}")
-    return "notified after payment"
-
-
-@step
-async def track_order(shop: Shop, order: Order) -> str:
-    """Tell the statistics. Nice to have, so it is not tried for long."""
-    body = {"event": "order_placed", "order": order.id, "total_cents": order.total_cents}
-    await post(shop, "ANALYTICS_URL", "/events", body, key=f"order-{order.id}")
-    return "tracked"
-
-
-async def refund_what_was_paid(shop: Shop, order: Order, payment: Task) -> None:
-    """Give back what the payment took, or may have taken."""
-    match await payment.wait():
-        case Failed(CardDeclined()):
-            await note(shop, order, "refund", "skipped", "never paid")
-        case _:
-            # Also when the payment failed: the charge may have come through and its answer not.
-            await refund(shop, order)
-
-
-@step
-async def refund(shop: Shop, order: Order) -> str:
-    """Undo the charge made under the order's key, if there is one, and prevent a later one."""
-    answer = await post(shop, "PAYMENT_URL", "/refunds", {}, key=f"order-{order.id}")
-    return "given back" if answer.json()["refunded"] else "nothing had been charged"
-
-
-async def send_welcome(shop: Shop, email: str) -> None:
-    """Greet a new reader of the newsletter."""
-    body = {"to": email, "template": "welcome"}
-    await post(shop, "EMAIL_URL", "/messages", body, key=f"welcome-{email}")
+    return around
 
 
 # ------------------------------------------------------------------ when they fail for good
 
 
-async def payment_failed(task: Task, error: Exception) -> None:
-    """No money, no order. The goods go back on the shelf."""
-    shop, order, _ = task.args
-    await shop.store.call_off(order, "payment_failed")
-    if not isinstance(error, CardDeclined):
-        await start_refund(shop, order, payment=task)
-    await note(shop, order, task.name, "handled", f"{brief(error)} → payment_failed")
+@task(name="shop.refund", queue="payments", retry=PATIENTLY)
+@step("refund")
+async def give_back(order_id: int, payment_key: str, ctx: Context, shop: CurrentShop) -> str:
+    """Undo the charge made under a key, if there is one, and prevent a later one."""
+    answer = await post(shop, ctx, "PAYMENT_URL", "/refunds", {"order": order_id}, key=payment_key)
+    return "given back" if answer.json()["refunded"] else "nothing had been charged"
 
 
-async def reservation_failed(payment: Task, task: Task, error: Exception) -> None:
-    """Nothing to sell. The payment is under way already, so it has to be undone."""
-    shop, order = task.args
-    status = "sold_out" if isinstance(error, SoldOut) else "needs_attention"
-    await shop.store.call_off(order, status)
-    await start_refund(shop, order, payment)
-    await note(shop, order, task.name, "handled", f"→ {status}")
+@task(name="shop.payment_failed", transactional=True)
+async def payment_failed(failure: JobFailure, ctx: Context) -> None:
+    """All attempts are used up, or their workers died: no money, no order."""
+    order_id = int(failure.args["order_id"])
+    await store.call_off(ctx.db.session, order_id)
+    # The charge may have come through and its answer not.
+    ctx.tasks.durable.schedule(give_back, order_id, str(failure.job_id))
+    log(ctx, order_id, "refund", "waiting")
+    log(ctx, order_id, "payment", "handled", f"{failure.error_type} → payment_failed")
+    ended(ctx, order_id, "payment_failed")
 
 
-async def keep_event(task: Task, error: Exception) -> None:
+@task(name="shop.call_for_help", transactional=True)
+async def call_for_help(failure: JobFailure, ctx: Context) -> None:
+    """It is paid, and now nobody takes the receipt or the parcel. A human being has to look."""
+    order_id = int(failure.args["order_id"])
+    await store.flag(ctx.db.session, order_id)
+    ended(ctx, order_id, "needs_attention")
+
+
+# ------------------------------------------------------------------ the durable steps
+
+
+@task(
+    name="shop.payment",
+    queue="payments",
+    retry=PATIENTLY,
+    transactional=True,
+    on_discard=payment_failed,
+)
+@step("payment")
+async def take_payment(
+    order_id: int,
+    amount_cents: int,
+    card: Annotated[str, Secret],
+    ctx: Context,
+    shop: CurrentShop,
+) -> str:
+    """Take the money and book it, each once, whatever dies in between.
+
+    The gateway knows a second attempt by the job's id. What is written here is committed
+    together with the job's completion, and so are the two jobs that follow.
+    """
+    body = {"order": order_id, "amount_cents": amount_cents, "card": card}
+    try:
+        answer = await post(shop, ctx, "PAYMENT_URL", "/charges", body, key=str(ctx.job.id))
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != 402:
+            raise
+        # That is an answer. Asking again would not change it.
+        await store.call_off(ctx.db.session, order_id)
+        ended(ctx, order_id, "payment_failed")
+        return "declined, called off"
+    # From here on in a transaction, which is not held open while a third party thinks.
+    session = ctx.db.session
+    order = await store.book_payment(session, order_id, amount_cents)
+    durable = ctx.tasks.durable
+    receipt = durable.schedule(send_receipt, order_id, order.email)
+    parcel = durable.schedule(notify_warehouse, order_id, order.items)
+    durable.task(after=[receipt, parcel]).schedule(close_order, order_id)
+    await store.remember_job(session, order_id, "receipt", receipt.id)
+    await store.remember_job(session, order_id, "warehouse", parcel.id)
+    return "had been charged already" if "Idempotent-Replayed" in answer.headers else "charged"
+
+
+@task(name="shop.receipt", queue="mail", retry=PATIENTLY, on_discard=call_for_help)
+@step("receipt")
+async def send_receipt(order_id: int, email: str, ctx: Context, shop: CurrentShop) -> str:
+    """Tell the customer that the money has arrived."""
+    body = {"to": email, "template": "receipt", "order": order_id}
+    await post(shop, ctx, "EMAIL_URL", "/messages", body, key=str(ctx.job.id))
+    return "sent"
+
+
+@task(name="shop.warehouse", queue="warehouse", retry=PATIENTLY, on_discard=call_for_help)
+@step("warehouse")
+async def notify_warehouse(
+    order_id: int, items: list[Item], ctx: Context, shop: CurrentShop
+) -> str:
+    """Have the goods packed."""
+    body = {"order": order_id, "items": [item.model_dump() for item in items]}
+    await post(shop, ctx, "WAREHOUSE_URL", "/shipments", body, key=str(ctx.job.id))
+    return "told to ship"
+
+
+@task(name="shop.closing", transactional=True)
+async def close_order(order_id: int, ctx: Context) -> None:
+    """Receipt and warehouse notice are out."""
+    await store.complete(ctx.db.session, order_id)
+    ended(ctx, order_id, "processed")
+
+
+# ------------------------------------------------------------------ and those in the process
+
+
+async def track_order(shop: Shop, order: Order) -> None:
+    """Tell the statistics. Nice to have: it may go down with the process it runs in."""
+    ctx = current_context()
+    work = ctx.work
+    assert isinstance(work, Task)
+    log(ctx, order.id, "analytics", "running")
+    body = {"event": "order_placed", "order": order.id, "total_cents": order.total_cents}
+    try:
+        await post(shop, ctx, "ANALYTICS_URL", "/events", body, key=f"order-{order.id}")
+    except Exception as error:
+        again = BRIEFLY.wants(error, work.attempts)
+        log(ctx, order.id, "analytics", "retrying" if again else "failed", brief(error))
+        raise
+    log(ctx, order.id, "analytics", "done", "tracked")
+
+
+async def keep_event(work: Task, error: Exception) -> None:
     """The statistics cannot be reached: the event waits in the database."""
-    shop, order = task.args
-    await shop.store.keep_event(order, "order_placed")
-    await note(shop, order, task.name, "handled", f"{brief(error)} → kept in database")
+    shop, order = work.args
+    async with shop.new_session() as session, session.begin():
+        await store.keep_event(session, order.id, "order_placed")
+    log(current_context(), order.id, "analytics", "handled", f"{brief(error)} → kept in database")
 
 
-async def call_for_help(task: Task, error: Exception) -> None:
-    """For every task without a handler of its own: a human being has to look at this."""
-    current_context().logger.error("%s needs a human being: %s", task.name, brief(error))
-    match task.args:
-        case [Shop() as shop, Order() as order, *_]:
-            await shop.store.flag(order)
-            await note(shop, order, task.name, "given_up", brief(error))
+async def subscribe(shop: Shop, email: str) -> None:
+    """Add a reader to the newsletter."""
+    async with shop.new_session() as session, session.begin():
+        await store.subscribe(session, email)
 
 
-async def start_refund(shop: Shop, order: Order, payment: Task) -> None:
-    """What an error handler starts is a task like any other."""
-    await note(shop, order, "refund", "waiting")
-    tasks = current_context().tasks
-    tasks.task(name="refund", shield=True, retry=PATIENTLY).schedule(
-        refund_what_was_paid, shop, order, payment
-    )
+async def send_welcome(shop: Shop, email: str) -> None:
+    """Greet a new reader of the newsletter."""
+    body = {"to": email, "template": "welcome"}
+    await post(shop, current_context(), "EMAIL_URL", "/messages", body, key=f"welcome-{email}")
 
 
 # ------------------------------------------------------------------ what they share
 
 
 async def post(
-    shop: Shop, base_url: str, path: str, body: dict[str, Any], *, key: str
+    shop: Shop, ctx: Context, base_url: str, path: str, body: dict[str, Any], *, key: str
 ) -> httpx.Response:
     """Call a third party, in a way that makes calling it twice harmless.
 
     Args:
+        shop: has the connections.
+        ctx: whose work it is.
         base_url: the setting that says where it is.
+        path: on that server.
+        body: becomes JSON.
         key: the same for every attempt at the same thing.
 
     Raises:
         httpx.HTTPError: no answer, or one that is not a success.
     """
-    ctx = current_context()
     answer = await shop.http.post(
         ctx.settings.require(base_url) + path,
         json=body,
@@ -217,13 +256,26 @@ async def post(
     return answer.raise_for_status()
 
 
-async def note(shop: Shop, order: Order, step: str, state: State, detail: str = "") -> None:
-    """Write down and log how far a step is."""
-    ctx = current_context()
-    attempts = ctx.work.attempts if isinstance(ctx.work, Task) else 0
-    await shop.store.note_step(order, step, state, attempts=attempts, detail=detail)
-    about = {"order": order.id, "step": step, "state": state, "attempt": attempts, "detail": detail}
-    ctx.logger.info("order %d: %s %s", order.id, step, state, extra=about)
+def log(ctx: Context, order_id: int, step: str, state: str, detail: str = "") -> None:
+    """Say how far a step is."""
+    about = {"order": order_id, "step": step, "state": state, "detail": detail}
+    ctx.logger.info("order %d: %s %s", order_id, step, state, extra=about)
+
+
+def ended(ctx: Context, order_id: int, verdict: str) -> None:
+    """Say what became of an order."""
+    about = {"order": order_id, "verdict": verdict}
+    when_kept(ctx, lambda: ctx.logger.info("order %d: %s", order_id, verdict, extra=about))
+
+
+def when_kept(ctx: Context, say: Callable[[], None]) -> None:
+    """Say something as soon as what this job did is on disk, and not at all if it is not."""
+
+    def answered(succeeded: bool) -> None:
+        if succeeded:
+            say()
+
+    ctx.at(Moment.ANSWERED, answered)
 
 
 def brief(error: Exception) -> str:

@@ -1,51 +1,104 @@
-"""The shop's SQLite file."""
+"""The shop's tables, and what is written into them.
+
+Every function works in the session it is given and commits nothing: whoever opened the session
+decides what belongs together.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TypeVar
+from typing import Any
+from uuid import UUID
 
-from examples.shop.models import (
-    STEPS,
-    Item,
-    NewOrder,
-    Order,
-    OrderDetails,
-    Product,
-    State,
-    Status,
-    Step,
-)
+from sqlalchemy import CheckConstraint, ForeignKey, String, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.schema import CreateTable
 
-R = TypeVar("R")
+from examples.shop.models import Item, NewOrder, Order, Product, Status
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS products (
-    sku TEXT PRIMARY KEY, name TEXT NOT NULL, price_cents INTEGER NOT NULL,
-    stock INTEGER NOT NULL CHECK (stock >= 0));
-CREATE TABLE IF NOT EXISTS orders (
-    id INTEGER PRIMARY KEY, status TEXT NOT NULL, email TEXT NOT NULL,
-    total_cents INTEGER NOT NULL, placed_at TEXT NOT NULL, correlation_id TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS items (
-    order_id INTEGER NOT NULL REFERENCES orders, sku TEXT NOT NULL REFERENCES products,
-    quantity INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS reservations (
-    order_id INTEGER NOT NULL REFERENCES orders, sku TEXT NOT NULL REFERENCES products,
-    quantity INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS steps (
-    order_id INTEGER NOT NULL REFERENCES orders, step TEXT NOT NULL, state TEXT NOT NULL,
-    attempts INTEGER NOT NULL, detail TEXT NOT NULL, started_at TEXT NOT NULL,
-    changed_at TEXT NOT NULL, PRIMARY KEY (order_id, step));
-CREATE TABLE IF NOT EXISTS unsent_events (
-    order_id INTEGER NOT NULL REFERENCES orders, event TEXT NOT NULL, kept_at TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS subscribers (email TEXT PRIMARY KEY, since TEXT NOT NULL);
-"""
+
+class Base(DeclarativeBase):
+    """The shop's tables. The durable jobs have theirs beside them, in the same file."""
+
+
+class ProductRow(Base):
+    """Something to sell. What is ordered is reserved, what is paid has left the shelf."""
+
+    __tablename__ = "products"
+    __table_args__ = (CheckConstraint("reserved BETWEEN 0 AND stock"),)
+
+    sku: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    price_cents: Mapped[int]
+    stock: Mapped[int]
+    reserved: Mapped[int] = mapped_column(default=0)
+
+
+class OrderRow(Base):
+    """An order."""
+
+    __tablename__ = "orders"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    status: Mapped[Status] = mapped_column(String)
+    email: Mapped[str]
+    total_cents: Mapped[int]
+    placed_at: Mapped[datetime]
+    correlation_id: Mapped[str]
+
+
+class ItemRow(Base):
+    """So many of one product, in one order."""
+
+    __tablename__ = "items"
+
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"), primary_key=True)
+    sku: Mapped[str] = mapped_column(ForeignKey("products.sku"), primary_key=True)
+    quantity: Mapped[int]
+
+
+class OrderJobRow(Base):
+    """Which durable job does a step of an order."""
+
+    __tablename__ = "order_jobs"
+
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"), primary_key=True)
+    step: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID]
+
+
+class BookingRow(Base):
+    """Money that came in. Nothing here prevents a second line for an order, so one would show."""
+
+    __tablename__ = "bookings"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
+    amount_cents: Mapped[int]
+
+
+class UnsentEventRow(Base):
+    """An event that analytics did not take."""
+
+    __tablename__ = "unsent_events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
+    event: Mapped[str]
+
+
+class SubscriberRow(Base):
+    """A reader of the newsletter."""
+
+    __tablename__ = "subscribers"
+
+    email: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+
 
 CATALOGUE = [
     ("teapot", "Teapot, 1 l", 3_200, 40),
@@ -64,223 +117,173 @@ class UnknownProduct(Exception):
     """The shop does not sell this."""
 
 
-class Store:
-    """The database. Every public method is one transaction, in a thread of the store's own."""
+def prepare(connection: Connection) -> None:
+    """Make the tables and fill the shelves, unless another process has done so."""
+    for table in Base.metadata.sorted_tables:
+        connection.execute(CreateTable(table, if_not_exists=True))
+    columns = ("sku", "name", "price_cents", "stock")
+    connection.execute(
+        insert_or(ProductRow).on_conflict_do_nothing(),
+        [dict(zip(columns, each, strict=True), reserved=0) for each in CATALOGUE],
+    )
 
-    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
-        self._connection = connection
-        self._thread = thread
 
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, path: str | Path) -> AsyncIterator[Store]:
-        """Open the file, with tables and a catalogue in it if it is new."""
-        with ThreadPoolExecutor(1, "shop-store") as thread:
-            in_thread = asyncio.get_running_loop().run_in_executor
-            connection = await in_thread(thread, _connect, path)
-            try:
-                yield cls(connection, thread)
-            finally:
-                await in_thread(thread, connection.close)
+async def create_order(session: AsyncSession, new: NewOrder, correlation_id: str) -> Order:
+    """Write an order down and set its items aside. Prices are the shop's, never the customer's.
 
-    async def _transaction(self, work: Callable[[sqlite3.Connection], R]) -> R:
-        def run() -> R:
-            with self._connection:  # commits, or rolls back what failed
-                return work(self._connection)
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-    async def products(self) -> list[Product]:
-        """Everything the shop sells."""
-        return await self._transaction(
-            lambda db: [Product(**row) for row in db.execute("SELECT * FROM products")]
+    Raises:
+        UnknownProduct, SoldOut: roll back, and there was no order.
+    """
+    wanted: Counter[str] = Counter()
+    for item in new.items:
+        wanted[item.sku] += item.quantity
+    total_cents = 0
+    for sku, quantity in wanted.items():
+        # One statement looks and takes, so of two customers only one gets the last samovar.
+        price_cents = await session.scalar(
+            update(ProductRow)
+            .where(ProductRow.sku == sku, ProductRow.stock - ProductRow.reserved >= quantity)
+            .values(reserved=ProductRow.reserved + quantity)
+            .returning(ProductRow.price_cents)
         )
+        if price_cents is None:
+            product = await session.get(ProductRow, sku)
+            if product is None:
+                raise UnknownProduct(f"There is no product {sku!r}.")
+            left = product.stock - product.reserved
+            raise SoldOut(f"{quantity} x {sku} were ordered and {left} are left.")
+        total_cents += price_cents * quantity
+    row = OrderRow(
+        status="processing",
+        email=new.email,
+        total_cents=total_cents,
+        placed_at=datetime.now(UTC),
+        correlation_id=correlation_id,
+    )
+    session.add(row)
+    await session.flush()
+    await session.execute(
+        insert(ItemRow),
+        [{"order_id": row.id, "sku": sku, "quantity": each} for sku, each in wanted.items()],
+    )
+    return _order(row, [Item(sku=sku, quantity=each) for sku, each in wanted.items()])
 
-    async def create_order(self, new: NewOrder, correlation_id: str) -> Order:
-        """Write an order down. Prices are the shop's, never the customer's.
 
-        Raises:
-            UnknownProduct, SoldOut: nothing is written.
-        """
+async def remember_job(session: AsyncSession, order_id: int, step: str, job_id: UUID) -> None:
+    """Write down which job does a step."""
+    await session.execute(insert(OrderJobRow).values(order_id=order_id, step=step, job_id=job_id))
 
-        def create(db: sqlite3.Connection) -> Order:
-            total_cents = 0
-            for item in new.items:
-                product = db.execute("SELECT * FROM products WHERE sku = ?", [item.sku]).fetchone()
-                if product is None:
-                    raise UnknownProduct(f"There is no product {item.sku!r}.")
-                if product["stock"] < item.quantity:
-                    raise SoldOut(
-                        f"{item.quantity} x {item.sku} were ordered and {product['stock']} are left."
-                    )
-                total_cents += product["price_cents"] * item.quantity
-            order_id = db.execute(
-                "INSERT INTO orders (status, email, total_cents, placed_at, correlation_id)"
-                " VALUES ('processing', ?, ?, ?, ?)",
-                [new.email, total_cents, _now(), correlation_id],
-            ).lastrowid
-            db.executemany(
-                "INSERT INTO items VALUES (?, ?, ?)",
-                [(order_id, item.sku, item.quantity) for item in new.items],
-            )
-            return _order(
-                db, db.execute("SELECT * FROM orders WHERE id = ?", [order_id]).fetchone()
-            )
 
-        return await self._transaction(create)
+async def book_payment(session: AsyncSession, order_id: int, amount_cents: int) -> Order:
+    """The money is there: book it, and take the goods off the shelf.
 
-    async def order(self, order_id: int) -> OrderDetails | None:
-        """One order with its steps, ``None`` if there is no such order."""
-
-        def read(db: sqlite3.Connection) -> OrderDetails | None:
-            row = db.execute("SELECT * FROM orders WHERE id = ?", [order_id]).fetchone()
-            return None if row is None else _details(db, row)
-
-        return await self._transaction(read)
-
-    async def orders(self, limit: int) -> list[Order]:
-        """The latest orders, newest first."""
-        return await self._transaction(
-            lambda db: [
-                _order(db, row)
-                for row in db.execute("SELECT * FROM orders ORDER BY id DESC LIMIT ?", [limit])
-            ]
-        )
-
-    async def reserve(self, order: Order) -> bool:
-        """Set the order's items aside, all of them or none.
-
-        Returns:
-            ``False`` if the order was called off meanwhile and needs nothing any more.
-
-        Raises:
-            SoldOut: somebody else was faster.
-        """
-
-        def reserve(db: sqlite3.Connection) -> bool:
-            status = db.execute("SELECT status FROM orders WHERE id = ?", [order.id]).fetchone()[0]
-            if status != "processing":
-                return False
-            for item in order.items:
-                took = db.execute(
-                    "UPDATE products SET stock = stock - ? WHERE sku = ? AND stock >= ?",
-                    [item.quantity, item.sku, item.quantity],
-                )
-                if took.rowcount == 0:
-                    raise SoldOut(f"Somebody else was faster: no {item.sku} is left.")
-                db.execute(
-                    "INSERT INTO reservations VALUES (?, ?, ?)", [order.id, item.sku, item.quantity]
-                )
-            return True
-
-        return await self._transaction(reserve)
-
-    async def call_off(self, order: Order, status: Status) -> None:
-        """End an order that is not going to be, and put its items back on the shelf."""
-
-        def call_off(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE orders SET status = ? WHERE id = ? AND status = 'processing'",
-                [status, order.id],
-            )
-            for sku, quantity in db.execute(
-                "DELETE FROM reservations WHERE order_id = ? RETURNING sku, quantity", [order.id]
-            ).fetchall():
-                db.execute("UPDATE products SET stock = stock + ? WHERE sku = ?", [quantity, sku])
-
-        await self._transaction(call_off)
-
-    async def flag(self, order: Order) -> None:
-        """Have a human being look at an order."""
-        await self._transaction(
-            lambda db: db.execute(
-                "UPDATE orders SET status = 'needs_attention' WHERE id = ?", [order.id]
+    Doing this twice would book twice and take twice; nothing in here notices.
+    """
+    await session.execute(insert(BookingRow).values(order_id=order_id, amount_cents=amount_cents))
+    await _set_status(session, order_id, "paid")
+    order = await find_order(session, order_id)
+    assert order is not None, "orders are never deleted"
+    for item in order.items:
+        await session.execute(
+            update(ProductRow)
+            .where(ProductRow.sku == item.sku)
+            .values(
+                stock=ProductRow.stock - item.quantity,
+                reserved=ProductRow.reserved - item.quantity,
             )
         )
+    return order
 
-    async def note_step(
-        self, order: Order, step: str, state: State, *, attempts: int, detail: str
-    ) -> None:
-        """Write down how far a step is. With its last step done, the order is processed."""
 
-        def note(db: sqlite3.Connection) -> None:
-            now = _now()
-            db.execute(
-                "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " state = excluded.state, attempts = excluded.attempts, detail = excluded.detail,"
-                " changed_at = excluded.changed_at",
-                [order.id, step, state, attempts, detail, now, now],
-            )
-            settled = db.execute(
-                "SELECT count(*) FROM steps WHERE order_id = ? AND state IN ('done', 'handled')",
-                [order.id],
-            ).fetchone()[0]
-            if settled == len(STEPS):
-                db.execute(
-                    "UPDATE orders SET status = 'processed' WHERE id = ? AND status = 'processing'",
-                    [order.id],
-                )
-
-        await self._transaction(note)
-
-    async def keep_event(self, order: Order, event: str) -> None:
-        """Keep an analytics event that could not be sent."""
-        await self._transaction(
-            lambda db: db.execute(
-                "INSERT INTO unsent_events VALUES (?, ?, ?)", [order.id, event, _now()]
-            )
-        )
-
-    async def subscribe(self, email: str) -> None:
-        """Add a reader to the newsletter, once."""
-        await self._transaction(
-            lambda db: db.execute(
-                "INSERT INTO subscribers VALUES (?, ?) ON CONFLICT DO NOTHING", [email, _now()]
-            )
+async def call_off(session: AsyncSession, order_id: int) -> None:
+    """No money came: whatever was set aside goes back on the shelf, unless it has already."""
+    called_off = await session.scalar(
+        update(OrderRow)
+        .where(OrderRow.id == order_id, OrderRow.status == "processing")
+        .values(status="payment_failed")
+        .returning(OrderRow.id)
+    )
+    if called_off is None:
+        return
+    for sku, quantity in await _quantities(session, order_id):
+        await session.execute(
+            update(ProductRow)
+            .where(ProductRow.sku == sku)
+            .values(reserved=ProductRow.reserved - quantity)
         )
 
 
-def _connect(path: str | Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    with connection:
-        connection.executescript(SCHEMA)
-        connection.executemany(
-            "INSERT INTO products VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", CATALOGUE
-        )
-    return connection
+async def complete(session: AsyncSession, order_id: int) -> None:
+    """Everything is done."""
+    await _set_status(session, order_id, "processed")
 
 
-def _order(db: sqlite3.Connection, row: sqlite3.Row) -> Order:
-    items = db.execute("SELECT sku, quantity FROM items WHERE order_id = ?", [row["id"]])
-    return Order(**row, items=[Item(**item) for item in items])
+async def flag(session: AsyncSession, order_id: int) -> None:
+    """Have a human being look at an order."""
+    await _set_status(session, order_id, "needs_attention")
 
 
-def _details(db: sqlite3.Connection, row: sqlite3.Row) -> OrderDetails:
-    begun = {
-        step["step"]: step
-        for step in db.execute(
-            "SELECT * FROM steps WHERE order_id = ? ORDER BY started_at", [row["id"]]
-        )
-    }
-    # The answer to an order that was sold out was an error, so nothing follows it.
-    to_come: State = "skipped" if row["status"] == "sold_out" else "waiting"
-    steps = [
-        Step(
-            step=name,
-            moment=STEPS.get(name, "later"),
-            state=begun[name]["state"] if name in begun else to_come,
-            attempts=begun[name]["attempts"] if name in begun else 0,
-            detail=begun[name]["detail"] if name in begun else "",
-            started_at=begun[name]["started_at"] if name in begun else None,
-            changed_at=begun[name]["changed_at"] if name in begun else None,
-        )
-        for name in [*STEPS, *(begun.keys() - STEPS.keys())]
-    ]
-    return OrderDetails(**_order(db, row).model_dump(), steps=steps)
+async def keep_event(session: AsyncSession, order_id: int, event: str) -> None:
+    """Keep an analytics event that could not be sent."""
+    await session.execute(insert(UnsentEventRow).values(order_id=order_id, event=event))
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
+async def subscribe(session: AsyncSession, email: str) -> None:
+    """Add a reader to the newsletter, once."""
+    since = datetime.now(UTC)
+    await session.execute(
+        insert_or(SubscriberRow).values(email=email, since=since).on_conflict_do_nothing()
+    )
+
+
+async def products(session: AsyncSession) -> list[Product]:
+    """Everything the shop sells."""
+    rows = await session.scalars(select(ProductRow).order_by(ProductRow.sku))
+    return [Product.model_validate(row, from_attributes=True) for row in rows]
+
+
+async def find_order(session: AsyncSession, order_id: int) -> Order | None:
+    """One order, ``None`` if there is no such order."""
+    row = await session.get(OrderRow, order_id)
+    return None if row is None else _order(row, await _items(session, order_id))
+
+
+async def latest_orders(session: AsyncSession, limit: int) -> list[Order]:
+    """The latest orders, newest first."""
+    rows = await session.scalars(select(OrderRow).order_by(OrderRow.id.desc()).limit(limit))
+    return [_order(row, await _items(session, row.id)) for row in rows.all()]
+
+
+async def jobs_of(session: AsyncSession, order_id: int) -> dict[str, UUID]:
+    """Which job does which step of an order."""
+    rows = await session.scalars(
+        select(OrderJobRow).where(OrderJobRow.order_id == order_id).order_by(OrderJobRow.job_id)
+    )
+    return {row.step: row.job_id for row in rows}
+
+
+async def _set_status(session: AsyncSession, order_id: int, status: Status) -> None:
+    await session.execute(update(OrderRow).where(OrderRow.id == order_id).values(status=status))
+
+
+async def _quantities(session: AsyncSession, order_id: int) -> list[Any]:
+    found = await session.execute(
+        select(ItemRow.sku, ItemRow.quantity).where(ItemRow.order_id == order_id)
+    )
+    return list(found)
+
+
+async def _items(session: AsyncSession, order_id: int) -> list[Item]:
+    return [Item(sku=sku, quantity=each) for sku, each in await _quantities(session, order_id)]
+
+
+def _order(row: OrderRow, items: list[Item]) -> Order:
+    return Order(
+        id=row.id,
+        status=row.status,
+        email=row.email,
+        items=items,
+        total_cents=row.total_cents,
+        placed_at=row.placed_at,
+        correlation_id=row.correlation_id,
+    )

@@ -25,12 +25,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from examples.shop.processes import end_with_parent
-
 Fault = Literal["unavailable", "dropped", "lost"]
 
 FAULTS: tuple[Fault, ...] = ("unavailable", "unavailable", "dropped", "lost")
 """503 twice as often; then a connection that breaks before, or after, the work was done."""
+
+
+SLOW_S = 1.2
+"""How long the gateway keeps quiet about a charge to ``tok_slow``."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class ThirdParty:
         if fault == "dropped":
             return LostAnswer()
         answer = self.do(request.url.path, request.headers["Idempotency-Key"], request_id, body)
+        if body.get("card") == "tok_slow":
+            await asyncio.sleep(SLOW_S)  # the money is taken by now
         return LostAnswer() if fault == "lost" else answer
 
     def do(self, path: str, key: str, request_id: str, body: dict[str, Any]) -> Response:
@@ -164,10 +168,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="listen on this inherited socket instead")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--failures", type=float, help="part of calls that fail, 0 to 1")
-    parser.add_argument("--leash", action="store_true", help="end when standard input does")
     options = parser.parse_args()
-    if options.leash:
-        end_with_parent()
     config = uvicorn.Config(
         create_app(options.name, seed=options.seed, failures=options.failures),
         port=options.port,

@@ -1,12 +1,14 @@
-"""What the shop's log says, by request.
+"""What the logs of the shop's processes say, by request.
 
 The shop logs when each attempt at a step begins and how it ends, uvicorn logs the answer, and
-every line has the request's id. Nothing is known here that the running service did not report,
-except when a client sent its request, if that client says so.
+every line has the request's id, in the worker too. Nothing is known here that a process did not
+report, except when a client sent its request, if that client says so, and when a process was
+killed, which it cannot report.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -16,18 +18,31 @@ from datetime import datetime
 
 from examples.shop.models import STEPS
 
-FINAL = {"done", "handled", "given_up", "skipped"}
+FINAL = {"done", "handled", "gone"}
+
+WEB = "web"
+"""The process that answers requests; what runs in it beside them is not durable."""
+
+WORKER = "worker"
+"""The process that runs the durable jobs."""
 
 _ANSWER = re.compile(r'"POST /orders HTTP/[\d.]+" (\d+)$')
 
 
 @dataclass
 class Attempt:
-    """One run of a step's function."""
+    """One run of a step's function.
+
+    Attributes:
+        process: in which it runs.
+        killed: it ended with its process.
+    """
 
     began_at: float
+    process: str = ""
     ended_at: float | None = None
     succeeded: bool = False
+    killed: bool = False
 
 
 @dataclass
@@ -48,19 +63,41 @@ class Row:
 
     @property
     def failures(self) -> int:
-        """How many attempts have failed."""
-        return sum(not each.succeeded for each in self.attempts if each.ended_at is not None)
+        """How many attempts have failed, other than with their process."""
+        return sum(
+            not (each.succeeded or each.killed)
+            for each in self.attempts
+            if each.ended_at is not None
+        )
 
-    def report(self, at: float, state: str, detail: str) -> None:
+    @property
+    def kills(self) -> int:
+        """How many attempts ended with their process."""
+        return sum(each.killed for each in self.attempts)
+
+    @property
+    def durable(self) -> bool:
+        """Whether it outlives its process."""
+        return STEPS.get(self.step, "durable") == "durable"
+
+    def report(self, at: float, state: str, detail: str, process: str = "") -> None:
         """The shop has logged a new state."""
         self.state, self.detail = state, detail
         if state == "running":
-            self.attempts.append(Attempt(at))
+            self.attempts.append(Attempt(at, process))
         elif state in ("done", "retrying", "failed") and self.attempts:
             self.attempts[-1].ended_at = at
             self.attempts[-1].succeeded = state == "done"
-        elif state in ("handled", "given_up"):
+        elif state == "handled":
             self.handled_at = at
+
+    def killed(self, at: float) -> None:
+        """Its process is gone. Durable work comes back, other work does not."""
+        if self.attempts and self.attempts[-1].ended_at is None:
+            self.attempts[-1].ended_at = at
+            self.attempts[-1].killed = True
+        self.state = "orphaned" if self.durable else "gone"
+        self.detail = "waits for a worker" if self.durable else "in memory only, so gone"
 
 
 @dataclass
@@ -76,6 +113,7 @@ class Lane:
         said: of an error answer, what it said.
         order_id: as the shop logged it.
         verdict: the order's status in the end, as the shop gave it.
+        decided_at: when it did.
         awaited: a client of ours is waiting for the answer.
     """
 
@@ -87,6 +125,7 @@ class Lane:
     said: str = ""
     order_id: int | None = None
     verdict: str | None = None
+    decided_at: float | None = None
     awaited: bool = False
     rows: dict[str, Row] = field(default_factory=dict)
 
@@ -110,15 +149,23 @@ class Lane:
         # Lines come in order: once the answer's is read, what began before it is known.
         if self.answered_at is None or self.awaited:
             return False
-        rows = self.rows
-        if self.accepted and not rows.keys() >= STEPS.keys():
+        if self.accepted and (self.decided_at is None or self.unsettled("analytics")):
             return False
-        return all(row.state in FINAL for row in rows.values())
+        return all(row.state in FINAL for row in self.rows.values())
+
+    @property
+    def running(self) -> list[Row]:
+        """What is running for it, other than the request itself."""
+        return [row for row in self.rows.values() if row.state == "running"]
+
+    def unsettled(self, step: str) -> bool:
+        """Whether something may still happen to a step that every accepted order has."""
+        return step not in self.rows or self.rows[step].state not in FINAL
 
     @property
     def ended_at(self) -> float:
         """The latest time at which anything is known to have happened."""
-        times = [self.sent_at, self.answered_at]
+        times = [self.sent_at, self.answered_at, self.decided_at]
         for row in self.rows.values():
             times.append(row.handled_at)
             times.extend(t for each in row.attempts for t in (each.began_at, each.ended_at))
@@ -126,7 +173,7 @@ class Lane:
 
 
 class Timeline:
-    """All lanes, fed with the lines of the shop's log.
+    """All lanes, fed with the lines of the processes' logs.
 
     Args:
         on_change: called after every line that changed a lane, with the lane.
@@ -141,8 +188,47 @@ class Timeline:
         lane = self.lanes[request_id] = Lane(request_id, title, at)
         return lane
 
-    def feed(self, line: str) -> None:
-        """Read one line of the log. Lines about other things are passed over."""
+    def running(self, process: str) -> list[Row]:
+        """What is running in a process, other than requests."""
+        return [
+            row
+            for lane in self.lanes.values()
+            for row in lane.running
+            if row.attempts[-1].process == process
+        ]
+
+    def pauses_after_kills(self) -> list[float]:
+        """Seconds from each attempt that was killed to the next one."""
+        return [
+            after.began_at - before.ended_at
+            for lane in self.lanes.values()
+            for row in lane.rows.values()
+            for before, after in itertools.pairwise(row.attempts)
+            if before.killed and before.ended_at is not None
+        ]
+
+    def killed(self, process: str, at: float) -> list[Row]:
+        """A process was killed. What had been running in it, other than requests."""
+        hit = []
+        for lane in self.lanes.values():
+            rows = [
+                row
+                for row in lane.rows.values()
+                if row.attempts and row.attempts[-1].process == process and row.state not in FINAL
+            ]
+            if process == WEB and lane.accepted and "analytics" not in lane.rows:
+                rows.append(lane.rows.setdefault("analytics", Row("analytics")))
+            for row in rows:
+                # A durable step between two attempts has its place in the ledger, and no process.
+                if not row.durable or row.state == "running":
+                    row.killed(at)
+                    hit.append(row)
+            if rows:
+                self._on_change(lane)
+        return hit
+
+    def feed(self, line: str, process: str = "") -> None:
+        """Read one line of a process's log. Lines about other things are passed over."""
         try:
             record = json.loads(line)
             request_id = record["correlation_id"]
@@ -159,7 +245,10 @@ class Timeline:
             lane.title = lane.title or record["items"]
         elif "step" in record:
             row = lane.rows.setdefault(record["step"], Row(record["step"]))
-            row.report(at, record["state"], record["detail"])
+            row.report(at, record["state"], record["detail"], process)
+        elif "verdict" in record:
+            lane.verdict = record["verdict"]
+            lane.decided_at = at
         elif record["logger"] == "uvicorn.access":
             if (answer := _ANSWER.search(record["message"])) is None:
                 return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from backstay.clock import Clock, SystemClock
 from backstay.context import Context, Origin, Work
@@ -13,7 +14,12 @@ from backstay.settings import Settings
 
 __all__ = ["Backstay"]
 
-_SWITCHES = {"tasks": "backstay.tasks.add_tasks(app)"}
+_SWITCHES = {
+    "db": "backstay.db.add_database(app, url)",
+    "durable": "backstay.tasks.add_tasks(app)",
+    "job": "backstay.tasks.add_tasks(app)",
+    "tasks": "backstay.tasks.add_tasks(app)",
+}
 
 
 class Backstay:
@@ -23,6 +29,9 @@ class Backstay:
         settings: where ``ctx.settings`` looks. ``None`` means the environment alone.
         clock: time and randomness for every part. ``None`` means the machine's.
         logger: the logger under ``ctx.logger``. ``None`` means the one named ``"app"``.
+
+    Attributes:
+        state: what the app's lifespan yielded, ``None`` before it has.
     """
 
     def __init__(
@@ -38,9 +47,15 @@ class Backstay:
         self._parts: dict[str, Part] = {}
         self._open: list[Part] = []
         self.started = False
+        self.state: Mapping[str, Any] | None = None
 
-    def add(self, part: Part) -> None:
+    def add(self, part: Part, *, first: bool = False) -> None:
         """Switch a part on.
+
+        Args:
+            part: the part.
+            first: it opens before those that are on already, and closes after them: for what
+                others stand on.
 
         Raises:
             AlreadyInstalled: a part with that attribute is on already.
@@ -56,7 +71,15 @@ class Backstay:
                 f"{part.attribute!r} was switched on after the app had started; do it where the "
                 "app is made"
             )
-        self._parts[part.attribute] = part
+        self._parts = (
+            {part.attribute: part, **self._parts}
+            if first
+            else {**self._parts, part.attribute: part}
+        )
+
+    def has(self, attribute: str) -> bool:
+        """Whether that part is switched on."""
+        return attribute in self._parts
 
     def part(self, attribute: str) -> Part:
         """The part behind ``ctx.<attribute>``.

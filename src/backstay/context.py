@@ -23,6 +23,9 @@ from backstay.log import ContextLogger
 
 if TYPE_CHECKING:
     from backstay.app import Backstay
+    from backstay.db.part import ContextDatabase
+    from backstay.jobs.durable import DurableScheduler
+    from backstay.jobs.run import JobRun
     from backstay.settings import Settings
     from backstay.tasks.scheduler import TaskScheduler
 
@@ -112,8 +115,13 @@ class Work(Protocol):
     def context(self) -> Context:
         """Its context, made on first use: most work never asks for one."""
 
-    def hold_answer(self, until: Callable[[], Awaitable[None]]) -> None:
+    def hold_answer(self, until: Callable[[], Awaitable[None]], *, first: bool = False) -> None:
         """Await ``until`` at RETURNED, before the answer leaves; its failure fails the work.
+
+        Args:
+            until: what to await.
+            first: before anybody hears of RETURNED: for what has to be written before the work
+                can be said to have succeeded.
 
         Raises:
             ContextClosed: RETURNED has passed.
@@ -151,6 +159,8 @@ class Context:
         origin: what kind of work this is.
         correlation_id: the id on its log lines, on the answer's ``X-Request-ID``, and on
             whatever it starts.
+        on_progress: told of each report, in the thread it comes from; set by whoever runs the
+            work and has readers elsewhere.
         succeeded: ``None`` until RETURNED, then whether user code succeeded. It can still turn
             ``False`` at ANSWERED, if the body or a request-scoped dependency fails after that.
     """
@@ -164,6 +174,7 @@ class Context:
         "_user",
         "app",
         "correlation_id",
+        "on_progress",
         "origin",
         "parent",
         "succeeded",
@@ -172,6 +183,9 @@ class Context:
 
     if TYPE_CHECKING:  # parts, bound by __getattr__
         tasks: TaskScheduler
+        durable: DurableScheduler
+        job: JobRun
+        db: ContextDatabase
 
     def __init__(
         self,
@@ -193,6 +207,7 @@ class Context:
         self.succeeded: bool | None = None
         self._listeners: dict[int, list[Listener]] | None = None
         self._progress: Progress | None = None
+        self.on_progress: Callable[[Progress], object] | None = None
         self._user: User | Exception | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -204,6 +219,15 @@ class Context:
             return self._bound[name]
         value = self._bound[name] = self.app.part(name).bind(self)
         return value
+
+    def has(self, attribute: str) -> bool:
+        """Whether that part has been used by this context. Asking does not bind it."""
+        return self._bound is not None and attribute in self._bound
+
+    def unbind(self, attribute: str) -> None:
+        """Let go of that part, so that its next use gets it afresh."""
+        if self._bound is not None:
+            self._bound.pop(attribute, None)
 
     @property
     def moment(self) -> Moment:
@@ -256,6 +280,8 @@ class Context:
                 "report it from the context of the work that is still running"
             )
         self._progress = Progress(done, total, message, self.app.clock.now())
+        if self.on_progress is not None:
+            self.on_progress(self._progress)
 
     @property
     def latest_progress(self) -> Progress | None:

@@ -29,7 +29,10 @@ def snippets() -> list[Any]:
 
 
 @pytest.mark.parametrize(("page", "source"), snippets())
-def test_the_snippet_runs(page: Path, source: str) -> None:
+def test_the_snippet_runs(
+    page: Path, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # some make databases
     names: dict[str, Any] = {"__name__": "snippet"}
     exec(compile(source, str(page), "exec"), names)
 

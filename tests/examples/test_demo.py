@@ -1,4 +1,7 @@
-"""``make demo``, as a process: what it prints, how it ends, and that it leaves nobody behind."""
+"""``make demo``, as a process: what it prints, how it ends, and that it leaves nobody behind.
+
+The runs go on beside each other, because each of them waits more than it works.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,18 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
+
+import pytest
 
 from examples.shop.demo import is_free
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 LUCKY = "9"
 """A seed with which nothing goes wrong for the first order, so that a test takes less time."""
@@ -67,56 +74,96 @@ def carrying(mark: str) -> list[int]:
     return found
 
 
-def read_until(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
+def read_until(process: subprocess.Popen[str], pattern: str) -> tuple[str, re.Match[str]]:
+    """What comes up to a line with this in it, and what was found there."""
     assert process.stdout is not None
     seen = []
     for line in process.stdout:
         seen.append(line)
         if match := re.search(pattern, line):
-            return match
+            return "".join(seen), match
     raise AssertionError(f"{pattern!r} did not come in:\n{''.join(seen)}")
 
 
-def test_with_once_it_ends_with_0_and_prints_plain_lines() -> None:
+class Ended(NamedTuple):
+    """A demo that has run."""
+
+    status: int
+    output: str
+
+
+def run_to_the_end() -> Ended:
     with demo(ONCE="1") as process:
         output, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, output
-    assert "All accepted orders (11) were fully processed: 9 shipped, 2 called off" in output
-    assert "\x1b" not in output
-    assert max(map(len, output.splitlines())) <= 120
-    # Every request once, each task of an order on a line of its own.
-    headers = re.findall(r"^(?:order \d+|no order) +(demo-\d\d)  ", output, re.MULTILINE)
-    assert sorted(headers) == [f"demo-{number:02}" for number in range(1, 15)]
-    assert len(re.findall(r"^  route +inventory ", output, re.MULTILINE)) >= 11
-    assert "✗╌" in output
-    assert "◆" in output
+    return Ended(process.returncode, output)
 
 
-def test_an_order_that_cannot_be_completed_is_named_and_the_status_is_1() -> None:
-    with demo("--once", "--rounds", "1", "--seed", LUCKY, BROKEN="warehouse") as process:
-        output, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1, output
-    assert "order 1 is needs_attention: warehouse given_up" in output
-    assert "fully processed" not in output
-
-
-def test_it_leaves_the_shop_up_until_it_is_told_to_end() -> None:
-    with demo("--rounds", "1", "--seed", LUCKY) as process:
-        url = read_until(process, r"The shop stays up: (http://\S+)/docs")[1]
-        with urllib.request.urlopen(f"{url}/docs", timeout=PATIENCE_S) as page:
+def run_with_a_broken_warehouse() -> Ended:
+    """The shop stays up, and is found up, until it is told to end."""
+    with demo("--rounds", "1", "--seed", LUCKY, BROKEN="warehouse") as process:
+        before, up = read_until(process, r"The shop stays up: (http://\S+)/docs")
+        with urllib.request.urlopen(f"{up[1]}/docs", timeout=PATIENCE_S) as page:
             assert page.status == 200
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, output
+    return Ended(process.returncode, before + output)
+
+
+def run_and_interrupt() -> Ended:
+    with demo("--no-kills") as process:
+        before, _ = read_until(process, r"^no order demo-03 ")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=PATIENCE_S)
+    return Ended(process.returncode, before + output)
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[dict[str, Future[Ended]]]:
+    with ThreadPoolExecutor() as threads:
+        yield {
+            run.__name__: threads.submit(run)
+            for run in (run_to_the_end, run_with_a_broken_warehouse, run_and_interrupt)
+        }
+
+
+Runs = dict[str, "Future[Ended]"]
+
+
+def test_killed_three_times_every_order_is_completed_and_the_status_is_0(runs: Runs) -> None:
+    status, output = runs["run_to_the_end"].result()
+    assert status == 0, output
+    assert "All accepted orders (11) were fully processed: 9 paid and shipped, 2 called" in output
+    assert output.count("killed: worker, with") == 2
+    assert output.count("killed: web, with") == 1
+    # The gateway had taken the money when the worker was killed.
+    assert "1 killed, had been charged already" in output
+    assert re.search(r"discarded +shop\.payment ", output)
+
+
+def test_without_a_terminal_it_prints_plain_lines_and_each_request_once(runs: Runs) -> None:
+    _, output = runs["run_to_the_end"].result()
+    assert "\x1b" not in output
+    headers = re.findall(r"^(?:order \d+|no order) +(demo-\d\d)  ", output, re.MULTILINE)
+    assert sorted(headers) == [f"demo-{number:02}" for number in range(1, 15)]
+    assert len(re.findall(r"^  durable   payment ", output, re.MULTILINE)) == 11
+    drawn = [line for line in output.splitlines() if re.match(r"order|  [dr ]", line)]
+    assert max(map(len, drawn)) <= 120
+    for glyph in "✗☠◆":
+        assert glyph in output
+
+
+def test_an_order_that_cannot_be_completed_is_named_and_the_status_is_1(runs: Runs) -> None:
+    status, output = runs["run_with_a_broken_warehouse"].result()
+    assert status == 1, output
+    assert "order 1 is needs_attention: warehouse discarded" in output
+    assert re.search(r"discarded +shop\.warehouse ", output)
+    assert "fully processed" not in output
     assert "Every process has ended." in output
 
 
-def test_interrupted_in_the_middle_it_lets_the_shop_finish_what_it_began() -> None:
-    with demo() as process:
-        read_until(process, r"^no order demo-03 ")
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 128 + signal.SIGINT, output
+def test_interrupted_in_the_middle_it_lets_the_shop_finish_what_it_began(runs: Runs) -> None:
+    status, output = runs["run_and_interrupt"].result()
+    assert status == 128 + signal.SIGINT, output
     assert "which the shop will finish first" in output
     assert re.search(r"All accepted orders \([1-9]\d*\) were fully processed", output)
     assert len(re.findall(r"^demo-", output, re.MULTILINE)) < 14

@@ -1,14 +1,17 @@
-"""The shop's log, read and drawn."""
+"""The logs of the shop's processes, read and drawn."""
 
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from examples.shop.drawing import ASCII, draw
 from examples.shop.models import STEPS
-from examples.shop.timeline import Lane, Timeline
+from examples.shop.timeline import WEB, WORKER, Lane, Timeline
 
 START = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
 
@@ -20,13 +23,25 @@ class Log:
         self.changes: list[Lane] = []
         self.timeline = Timeline(self.changes.append)
 
-    def line(self, ms: int, **record: Any) -> None:
+    def line(self, ms: int, process: str = WEB, **record: Any) -> None:
         time = datetime.fromtimestamp(START + ms / 1000, UTC).isoformat()
         about = {"time": time, "logger": "app", "message": "", "correlation_id": "r-1"}
-        self.timeline.feed(json.dumps({**about, **record}))
+        self.timeline.feed(json.dumps({**about, **record}), process)
 
     def step(self, ms: int, step: str, state: str, detail: str = "") -> None:
-        self.line(ms, order=7, step=step, state=state, detail=detail)
+        process = WORKER if STEPS.get(step, "durable") == "durable" else WEB
+        self.line(ms, process, order=7, step=step, state=state, detail=detail)
+
+    def verdict(self, ms: int, verdict: str = "processed") -> None:
+        self.line(ms, WORKER, order=7, verdict=verdict)
+
+    def killed(self, ms: int, process: str) -> list[str]:
+        return [row.step for row in self.timeline.killed(process, START + ms / 1000)]
+
+    @property
+    def lane(self) -> Lane:
+        (lane,) = self.timeline.lanes.values()
+        return lane
 
     def placed(self) -> None:
         self.line(0, order=7, items="1 x cup")
@@ -36,34 +51,80 @@ class Log:
         self.line(ms, logger="uvicorn.access", message=message)
 
     def drawn(self) -> list[str]:
-        (lane,) = self.timeline.lanes.values()
+        lane = self.lane
         lines = draw(lane, now=lane.ended_at, width=100, glyphs=ASCII)
         return [line.plain.rstrip() for line in lines]
 
 
-def test_an_accepted_order_is_finished_with_its_answer_and_its_last_step() -> None:
+def test_an_accepted_order_is_finished_with_its_answer_its_verdict_and_its_last_step() -> None:
     log = Log()
     log.placed()
     for step in STEPS:
         log.step(10, step, "running")
         log.step(20, step, "done")
-    (lane,) = log.timeline.lanes.values()
-    assert not lane.finished
+    log.verdict(25)
+    assert not log.lane.finished
     log.answer(30)
-    assert lane.finished
+    assert log.lane.finished
+    assert log.lane.verdict == "processed"
 
 
-def test_a_refund_that_is_to_come_keeps_a_refused_order_open() -> None:
+def test_a_payment_that_was_declined_is_followed_by_nothing() -> None:
     log = Log()
     log.placed()
-    log.step(10, "inventory", "failed")
+    log.answer(5)
+    log.step(10, "payment", "running")
+    log.verdict(19, "payment_failed")
+    log.step(20, "payment", "done", "declined")
+    assert not log.lane.finished
+    log.step(30, "analytics", "done")
+    assert log.lane.finished
+
+
+def test_a_refund_that_is_to_come_keeps_an_order_open() -> None:
+    log = Log()
+    log.placed()
+    log.answer(5)
+    log.step(6, "analytics", "done")
+    log.step(10, "payment", "failed")
     log.step(11, "refund", "waiting")
-    log.step(12, "inventory", "handled")
-    log.answer(13, 409)
-    (lane,) = log.timeline.lanes.values()
-    assert not lane.finished
+    log.step(12, "payment", "handled")
+    log.verdict(13, "payment_failed")
+    assert not log.lane.finished
     log.step(50, "refund", "done")
-    assert lane.finished
+    assert log.lane.finished
+
+
+def test_durable_work_of_a_process_that_was_killed_is_open_until_it_has_run_again() -> None:
+    log = Log()
+    log.placed()
+    log.answer(5)
+    log.step(6, "analytics", "done")
+    log.step(10, "payment", "running")
+    log.step(10, "receipt", "running")
+    log.step(20, "receipt", "retrying", "answered 503")
+    assert log.killed(30, WEB) == []
+    assert log.killed(600, WORKER) == ["payment"]  # the receipt is between two attempts
+    assert log.lane.rows["payment"].state == "orphaned"
+    log.step(1100, "payment", "running")
+    log.step(1150, "payment", "done", "charged")
+    assert log.timeline.pauses_after_kills() == [pytest.approx(0.5)]
+    (row,) = [row for row in log.drawn() if "payment" in row]
+    assert re.search(r" =+K\.+=+o? ", row)
+    assert row.endswith("1 killed, charged")
+
+
+def test_other_work_of_a_process_that_was_killed_is_gone_even_if_it_had_not_begun() -> None:
+    for begun in (True, False):
+        log = Log()
+        log.placed()
+        log.answer(5)
+        if begun:
+            log.step(6, "analytics", "running")
+        assert log.killed(10, WEB) == ["analytics"]
+        assert log.lane.rows["analytics"].state == "gone"
+        log.verdict(20)
+        assert log.lane.finished
 
 
 def test_what_a_client_of_ours_waits_for_is_not_finished_before_it_has_the_answer() -> None:

@@ -50,6 +50,7 @@ def room(gate: Gate, running: int, rates: Rates, now_s: float) -> tuple[int, flo
     wait_s: float | None = None
     if gate.rate is not None:
         slot_s = gate.per_s / _SLOTS
+        rates = _believable(rates, slot_s, now_s)
         recent = [
             (slot, count) for slot, count in rates if (slot + 1) * slot_s > now_s - gate.per_s
         ]
@@ -66,6 +67,7 @@ def record(gate: Gate, rates: Rates, started: int, now_s: float) -> Rates:
         return rates
     slot_s = gate.per_s / _SLOTS
     current = math.floor(now_s / slot_s)
+    rates = _believable(rates, slot_s, now_s)
     kept = [(slot, count) for slot, count in rates if (slot + 1) * slot_s > now_s - gate.per_s]
     if kept and kept[-1][0] >= current:
         slot, count = kept[-1]
@@ -73,3 +75,11 @@ def record(gate: Gate, rates: Rates, started: int, now_s: float) -> Rates:
     else:
         kept.append((current, started))
     return kept
+
+
+def _believable(rates: Rates, slot_s: float, now_s: float) -> Rates:
+    """Without starts more than a period ahead: the clock has gone back since, and would keep the
+    gate shut until it has caught up. A small step back is waited out, and never exceeds the rate.
+    """
+    latest = math.floor(now_s / slot_s) + _SLOTS
+    return [(slot, count) for slot, count in rates if slot <= latest]

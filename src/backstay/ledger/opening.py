@@ -10,7 +10,7 @@ from backstay.clock import Clock, SystemClock
 from backstay.errors import BadJob
 from backstay.ledger.port import Ledger
 
-__all__ = ["DEFAULT_URL", "new_ledger", "without_password"]
+__all__ = ["DEFAULT_URL", "new_ledger", "url_of", "without_password"]
 
 DEFAULT_URL = "sqlite:///backstay.db"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,16 +11,16 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 __all__ = [
-    "FINISHED",
-    "LIVE",
     "Beat",
     "Claimed",
     "Counts",
+    "FINISHED",
     "Finish",
     "Gate",
     "Inserted",
     "JobFilter",
     "JobRow",
+    "LIVE",
     "NewJob",
     "Orphan",
     "ParentFailure",
@@ -201,6 +202,21 @@ class Finish:
     keep_s: float | None = None
     then: tuple[NewJob, ...] = ()
 
+    @classmethod
+    def failed(
+        cls,
+        job_id: UUID,
+        fence: int,
+        state: State,
+        error: Mapping[str, Any],
+        *,
+        delay_s: float = 0.0,
+        give_back: bool = False,
+        then: tuple[NewJob, ...] = (),
+    ) -> Finish:
+        """The end of an attempt that did not succeed, with what went wrong."""
+        return cls(job_id, fence, state, delay_s, give_back, error=json.dumps(error), then=then)
+
 
 class ProgressReport(NamedTuple):
     """Progress of a claim: ``progress`` is the text of a JSON object."""
@@ -290,6 +306,16 @@ class JobRow:
     has_result: bool = False
     errors: tuple[Mapping[str, Any], ...] = field(default=())
     corrupt: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to an end, good or bad."""
+        return self.state in FINISHED
+
+    @property
+    def error(self) -> Mapping[str, Any] | None:
+        """The latest attempt's failure: ``type``, ``message``, ``attempt``, ``at``; or ``None``."""
+        return self.errors[-1] if self.errors else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

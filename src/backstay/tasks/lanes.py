@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from backstay.tasks.task import Task
+from backstay.tasks.handle import Task
 
 __all__ = ["Lane", "Lanes", "OUTSIDE", "Pending"]
 

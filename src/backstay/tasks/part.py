@@ -10,10 +10,10 @@ from backstay.context import Context
 from backstay.errors import TasksClosed
 from backstay.signals import SignalChain
 from backstay.tasks.config import TaskConfig
+from backstay.tasks.handle import Task
 from backstay.tasks.scheduler import TaskScheduler
 from backstay.tasks.shutdown import Drain
 from backstay.tasks.supervisor import Supervisor
-from backstay.tasks.task import Task
 from backstay.web.exchange import Exchange
 
 __all__ = ["TasksPart"]

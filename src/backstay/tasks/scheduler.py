@@ -12,12 +12,13 @@ from typing_extensions import ParamSpec
 from backstay.calls import name_of, require_function
 from backstay.context import Context, Moment
 from backstay.errors import ContextClosed, HeldTaskFailed
+from backstay.jobs.durable import DurableScheduler
 from backstay.retry import Retry
 from backstay.tasks.batch import Batch, start_or_skip
 from backstay.tasks.config import TaskConfig, When
+from backstay.tasks.handle import Task, TaskErrorHandler
 from backstay.tasks.outcome import Failed, Skipped
 from backstay.tasks.supervisor import AnyTask, Supervisor
-from backstay.tasks.task import Task, TaskErrorHandler
 from backstay.web.exchange import Exchange
 
 __all__ = ["Runners", "Schedule", "TaskScheduler"]
@@ -165,6 +166,13 @@ class TaskScheduler(_Schedulable):
     def after_response(self) -> Schedule:
         """At ANSWERED: the body is out and request-scoped dependencies have exited."""
         return Schedule(self, Moment.ANSWERED, self._config)
+
+    @property
+    def durable(self) -> DurableScheduler:
+        """Written down, so that it survives whatever happens: ``@task`` functions only."""
+        owner = self._owner
+        ctx = owner if isinstance(owner, Context) else owner.context
+        return ctx.durable
 
     async def settle(self) -> None:
         """Wait until no task of the whole app runs or waits. For tests and scripts.

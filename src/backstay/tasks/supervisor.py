@@ -26,9 +26,9 @@ from backstay.errors import (
     TaskTimeout,
     TooManyTasks,
 )
+from backstay.tasks.handle import Task
 from backstay.tasks.lanes import OUTSIDE, Lanes, Pending
 from backstay.tasks.outcome import Cancelled, Failed, Skipped, Succeeded
-from backstay.tasks.task import Task
 from backstay.threads import ThreadPool
 
 __all__ = ["AnyTask", "Supervisor", "WaitingTasks"]
@@ -199,6 +199,10 @@ class Supervisor:
     async def _returned(self, task: AnyTask) -> None:
         """The function returned: its own context passes RETURNED, and holds what was held."""
         assert task._context is not None
+        if task._writing:
+            writing, task._writing = task._writing, None
+            for write in writing:
+                await write()
         task._context.reach(Moment.RETURNED, True)
         if task._held:
             for until in task._held:
@@ -212,6 +216,12 @@ class Supervisor:
             except Exception as error:
                 if retry is None or not retry.wants(error, task.attempts):
                     raise
+                if task._context is not None:
+                    # What this attempt wanted written is not the next one's.
+                    task._writing = None
+                    task._context.unbind("durable")
+                    if task._context.has("db"):
+                        await self._roll_back(task)
                 pause_s = retry.pause_s(task.attempts, self.clock.random())
                 self._log(
                     task,
@@ -314,11 +324,20 @@ class Supervisor:
         task._cancel_reason = None
         if task._context is not None:
             task._context.reach(Moment.RETURNED, False)
+            if task._context.has("db"):
+                # Or a commit in the handler would commit what the failed attempt wrote.
+                await self._roll_back(task)
         task._telling = True
         await self._tell_handler(task, told)
         if task._rerun is not None and isinstance(outcome, Failed):
             return task._rerun
         return outcome
+
+    async def _roll_back(self, task: AnyTask) -> None:
+        try:
+            await task.context.db.rollback()
+        except Exception as raised:
+            self._log(task, logging.ERROR, "could not roll back what it wrote", error=raised)
 
     async def _tell_handler(self, task: AnyTask, error: Exception) -> None:
         handler = task.config.on_error

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from backstay.context import Context, Moment, Origin
 from backstay.errors import MissingExtra
+from backstay.jobs.part import DurablePart
+from backstay.testing.durable import drain
 from backstay.web.installation import installed
 
 try:
@@ -19,6 +21,7 @@ except ImportError as missing:
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from backstay.jobs.durable import DurableScheduler
     from backstay.tasks.scheduler import TaskScheduler
 
 __all__ = ["RunningApp", "running"]
@@ -38,10 +41,24 @@ class RunningApp(httpx.AsyncClient):
         """The app's tasks; ``await client.tasks.settle()`` waits until nothing is left to do."""
         return self.ctx.tasks
 
+    @property
+    def durable(self) -> DurableScheduler:
+        """The app's durable tasks, to enqueue some: ``await client.durable.enqueue(f, 17)``."""
+        return self.ctx.durable
+
+    async def drain(self) -> None:
+        """Run every durable job that is due, and what those schedule, until nothing is left."""
+        await drain(self)
+
 
 @asynccontextmanager
 async def running(
-    app: FastAPI, *, base_url: str = "http://testserver", raise_app_exceptions: bool = True
+    app: FastAPI,
+    *,
+    base_url: str = "http://testserver",
+    raise_app_exceptions: bool = True,
+    database: str | None = None,
+    durable_inline: bool = False,
 ) -> AsyncIterator[RunningApp]:
     """Start the app as a server would, and stop it at the end, tasks drained.
 
@@ -50,12 +67,22 @@ async def running(
         base_url: of the client's relative URLs.
         raise_app_exceptions: ``True`` raises what the app did not handle, at the request;
             ``False`` gives the 500 that a client would see.
+        database: keeps durable jobs there instead of where the app says: ``"memory://"``, or a
+            file of the test's. ``None``: where the app says.
+        durable_inline: run each durable job as soon as it is written, before whoever wrote it goes
+            on: the response has the job's effects. Arguments go through JSON all the same.
 
     Raises:
         NotInstalled: backstay is not installed in ``app``.
         RuntimeError: the app failed to start or to stop; the message is the app's.
     """
     backstay = installed(app)
+    if database is not None or durable_inline:
+        durable = backstay.part("durable")
+        assert isinstance(durable, DurablePart)
+        if database is not None:
+            durable.use(database)
+        durable.inline = durable_inline
     to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     state: dict[str, Any] = {}

@@ -47,6 +47,7 @@ class Exchange:
         let_tasks_start: something was started beside the endpoint; the answer gives it one turn
             of the event loop first, so that "now" is never later than the answer.
         before_close: awaited, in order, after ANSWERED and before the ASGI call ends.
+        session: the database session this request works with, if somebody has told.
     """
 
     # Defaults live on the class: most requests use few of these, and every one makes an exchange.
@@ -56,6 +57,9 @@ class Exchange:
     before_close: list[Callable[[], Awaitable[object]]] | None = None
     _context: Context | None = None
     _failed = False
+    _writing: list[Callable[[], Awaitable[None]]] | None = None
+    _holding: list[Callable[[], Awaitable[None]]] | None = None
+    session: object | None = None
     _own_callbacks = 0
     _status = 0
     _unsure = False
@@ -193,12 +197,23 @@ class Exchange:
         callbacks = getattr(self._watching, "_exit_callbacks", None)
         return callbacks is None or len(callbacks) > self._own_callbacks
 
-    def hold_answer(self, until: Callable[[], Awaitable[None]]) -> None:
+    def hold_answer(
+        self, until: Callable[[], Awaitable[None]], *, first: bool = False
+    ) -> None:
         """Run ``until`` at RETURNED and let the response wait for it; its failure fails the request.
+
+        Args:
+            until: what to await.
+            first: before RETURNED is told to anybody.
 
         Raises:
             ContextClosed: RETURNED has passed, or this is not a FastAPI route.
         """
+        if self._context is not None and self._context.moment is Moment.OPENED:
+            waiting = self._writing if first else self._holding
+            if waiting is not None:
+                waiting.append(until)
+                return
         stack = self._stack("fastapi_function_astack")
         if self._context is None or self._context.moment is not Moment.OPENED:
             raise ContextClosed(
@@ -208,6 +223,8 @@ class Exchange:
             raise ContextClosed(
                 "wait=True needs an endpoint of FastAPI's; this route is another kind"
             )
+        writing = self._writing = [until] if first else []
+        holding = self._holding = [] if first else [until]
         # To run after dependencies entered earlier have exited as well, whatever the order of
         # the endpoint's parameters, the callback has to lie below them in the stack.
         entered = stack.pop_all()
@@ -218,8 +235,11 @@ class Exchange:
             traceback: TracebackType | None,
         ) -> None:
             if exc is None and self._context is not None:
+                for write in writing:
+                    await write()
                 self._context.reach(Moment.RETURNED, True)
-                await until()
+                for each in holding:
+                    await each()
 
         stack.push_async_exit(at_the_bottom)
         stack.push_async_exit(entered)

@@ -112,6 +112,7 @@ class BackstayMiddleware:
 
         async def start_then_send(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
+                self.backstay.state = scope.get("state")
                 await self.backstay.start()
             await send(message)
 

@@ -14,6 +14,7 @@ from typing_extensions import ParamSpec, TypeVar
 from backstay.app import Backstay
 from backstay.calls import name_of
 from backstay.context import Context, Origin, Progress
+from backstay.errors import ContextClosed
 from backstay.tasks.config import TaskConfig
 from backstay.tasks.outcome import Outcome, Succeeded
 
@@ -106,6 +107,7 @@ class Task(Generic[P, R]):
         "_started",
         "_telling",
         "_variables",
+        "_writing",
         "args",
         "attempts",
         "config",
@@ -134,6 +136,7 @@ class Task(Generic[P, R]):
         self._running = False
         self._begun = False
         self._held: list[Callable[[], Awaitable[None]]] | None = None
+        self._writing: list[Callable[[], Awaitable[None]]] | None = None
         self._context: Context | None = None
         self._variables: Variables | None = None
         self._asyncio_task: asyncio.Task[None] | None = None
@@ -187,11 +190,18 @@ class Task(Generic[P, R]):
             self._context = parent.app.open(Origin.TASK, self, parent=parent)
         return self._context
 
-    def hold_answer(self, until: Callable[[], Awaitable[None]]) -> None:
+    def hold_answer(self, until: Callable[[], Awaitable[None]], *, first: bool = False) -> None:
         """Have ``until`` run once the function has returned; its failure is the task's."""
-        if self._held is None:
-            self._held = []
-        self._held.append(until)
+        if self._telling or self.outcome is not None:
+            raise ContextClosed(f"the task {self.name!r} is over, so nothing waits for more")
+        if first:
+            if self._writing is None:
+                self._writing = []
+            self._writing.append(until)
+        else:
+            if self._held is None:
+                self._held = []
+            self._held.append(until)
 
     def remember_variables(self) -> None:
         """Keep the caller's context variables (PEP 567) for a start that comes later."""

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from backstay import Backstay, Origin
 from backstay.tasks import Task, TaskConfig, add_tasks
-from backstay.tasks.task import Mark
+from backstay.tasks.handle import Mark
 from backstay.testing import running
 from tests.support import async_test
 

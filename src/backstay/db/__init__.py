@@ -1,0 +1,11 @@
+"""The application's own database: an engine per app and a session per ``Context``.
+
+May know SQLAlchemy, ``backstay.web`` and the ground. ``add_database(app, url)`` switches it on;
+``ctx.db.session`` and ``ctx.db.sync_session`` use it. Needs the extra ``db``.
+"""
+
+from backstay.db.database import Database
+from backstay.db.installation import add_database
+from backstay.db.part import ContextDatabase
+
+__all__ = ["ContextDatabase", "Database", "add_database"]

@@ -1,0 +1,460 @@
+"""What is asked about jobs, queues and workers, and their upkeep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from backstay.ledger.port import Execute
+from backstay.ledger.rows import (
+    FINISHED,
+    Beat,
+    Counts,
+    JobFilter,
+    JobRow,
+    Orphan,
+    QueueRow,
+    State,
+    WorkerRow,
+)
+from backstay.ledger.sqlite_rows import JOB_COLUMNS, from_us, job_row, to_us, to_uuid
+
+__all__ = ["Queries"]
+
+_IDS_AT_A_TIME = 500
+
+# What is few beside the history, by the partial indexes that list it. SQLite left to itself would
+# go through the whole table by id, to be spared the sorting.
+_LISTED = {
+    State.AVAILABLE: (
+        ("available", "state = 'available' AND gate IS NULL"),
+        ("gated", "state = 'available' AND gate IS NOT NULL"),
+    ),
+    State.RUNNING: (("running", "state = 'running'"),),
+    State.SCHEDULED: (("due", "state IN ('scheduled', 'retrying') AND state = 'scheduled'"),),
+    State.RETRYING: (("due", "state IN ('scheduled', 'retrying') AND state = 'retrying'"),),
+}
+_GIVEN_UP = frozenset({State.DISCARDED, State.CANCELLED})
+
+# One question for each partial index: what it covers, and what else must hold.
+_COUNTS = tuple(
+    "SELECT queue, task, state, count(*) FROM {p}jobs "  # noqa: S608
+    f"INDEXED BY {{p}}jobs_{index} WHERE {where} GROUP BY state, queue, task"
+    for index, where in (
+        ("finished", "finished_at IS NOT NULL"),
+        ("available", "state = 'available' AND gate IS NULL"),
+        ("gated", "state = 'available' AND gate IS NOT NULL"),
+        ("due", "state IN ('scheduled', 'retrying')"),
+        ("running", "state = 'running'"),
+        ("waiting", "state = 'waiting'"),
+    )
+)
+_NEXT_KIND = (
+    "SELECT queue, task FROM {p}jobs INDEXED BY {p}jobs_finished "
+    "WHERE finished_at IS NOT NULL AND state = :state AND (queue, task) > (:queue, :task) "
+    "ORDER BY queue, task LIMIT 1"
+)
+_OF_KIND = (
+    "SELECT seq, id FROM {p}jobs INDEXED BY {p}jobs_finished "
+    "WHERE finished_at IS NOT NULL AND state = :state AND queue = :queue AND task = :task "
+)
+_EXPIRED = _OF_KIND + "AND expires_at <= :now LIMIT :most"
+_OUTLIVED = _OF_KIND + "AND expires_at IS NULL AND finished_at <= :before LIMIT :most"
+_KEEP_WORKER = (
+    "INSERT INTO {p}workers (id, host, pid, started_at, beat_at, lease_s, concurrency, queues, "
+    "version) VALUES (:id, :host, :pid, :started_at, :now, :lease_s, :concurrency, :queues, "
+    ":version) ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, "
+    "beat_at = excluded.beat_at, lease_s = excluded.lease_s, "
+    "concurrency = excluded.concurrency, queues = excluded.queues, version = excluded.version"
+)
+_ORPHANS = (
+    "SELECT id, fence, attempt, max_attempts, task, queue, args, meta, worker, cancel_requested "
+    "FROM {p}jobs INDEXED BY {p}jobs_running WHERE state = 'running' "
+    "AND coalesce(worker, '') NOT IN (SELECT id FROM {p}workers) LIMIT :most"
+)
+_WISHES = (
+    "SELECT id FROM {p}jobs INDEXED BY {p}jobs_running "
+    "WHERE state = 'running' AND worker = :worker AND cancel_requested = 1"
+)
+_WORKERS = (
+    "SELECT id, host, pid, lease_s, concurrency, queues, version, started_at, beat_at, "
+    "(SELECT count(*) FROM {p}jobs INDEXED BY {p}jobs_running "
+    "WHERE state = 'running' AND worker = {p}workers.id) FROM {p}workers ORDER BY started_at, id"
+)
+_DECLARE = (
+    "INSERT INTO {p}queues (name, declared, max_running, rate, per_s) "
+    "VALUES (:name, 1, :limit, :rate, :per_s) ON CONFLICT (name) DO UPDATE SET declared = 1, "
+    "max_running = excluded.max_running, rate = excluded.rate, per_s = excluded.per_s"
+)
+_PAUSE = (
+    "INSERT INTO {p}queues (name, paused_at) VALUES (:name, :now) ON CONFLICT (name) "
+    "DO UPDATE SET paused_at = coalesce(paused_at, excluded.paused_at)"
+)
+
+
+class Queries:
+    """Statements that look, and those that keep the house."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def _ours(self, statement: str) -> str:
+        return statement.replace("{p}", self._prefix)
+
+    # ------------------------------------------------------------------ jobs
+
+    def get(self, execute: Execute, ids: Sequence[UUID], now: int) -> dict[UUID, JobRow]:
+        """Jobs by id."""
+        found = {}
+        for some in _portions(ids):
+            where, parameters = _id_in(some)
+            for row in execute(
+                self._ours(f"SELECT {JOB_COLUMNS} FROM {{p}}jobs WHERE {where}"),  # noqa: S608
+                parameters,
+            ):
+                job = job_row(row, now)
+                found[job.id] = job
+        return found
+
+    def find(
+        self, execute: Execute, which: JobFilter, limit: int, before: UUID | None, now: int
+    ) -> list[JobRow]:
+        """Jobs that match, the newest first."""
+        jobs: list[JobRow] = []
+        for narrow in self._narrow(which):
+            where, parameters = _conditions(narrow, now)
+            column = "+id" if "seq IN" in where else "id"  # + keeps the index on id out of it
+            if before is not None:
+                where += f" AND {column} < :before"
+                parameters["before"] = before.bytes
+            rows = execute(
+                self._ours(
+                    f"SELECT {JOB_COLUMNS} FROM {{p}}jobs {where} "  # noqa: S608
+                    f"ORDER BY {column} DESC LIMIT :limit"
+                ),
+                {**parameters, "limit": max(0, limit)},
+            )
+            jobs.extend(job_row(row, now) for row in rows)
+        jobs.sort(key=lambda job: job.id.int, reverse=True)
+        return jobs[: max(0, limit)]
+
+    def given_up(
+        self, execute: Execute, which: JobFilter, now: int
+    ) -> list[tuple[bytes, str | None, int, int | None]]:
+        """``id, unique_key, unique_states, unique_until`` of matching jobs that may be requeued,
+        oldest first.
+        """
+        wanted = _GIVEN_UP if which.states is None else _GIVEN_UP & which.states
+        found: list[Any] = []
+        for narrow in self._narrow(replace(which, states=wanted)):
+            where, parameters = _conditions(narrow, now)
+            found.extend(
+                execute(
+                    self._ours(
+                        "SELECT id, unique_key, unique_states, unique_until "  # noqa: S608
+                        f"FROM {{p}}jobs {where} ORDER BY id"
+                    ),
+                    parameters,
+                )
+            )
+        return found
+
+    def delete(self, execute: Execute, which: JobFilter, now: int) -> int:
+        """Delete matching jobs that have finished."""
+        wanted = FINISHED if which.states is None else which.states & FINISHED
+        deleted = 0
+        for narrow in self._narrow(replace(which, states=wanted)):
+            where, parameters = _conditions(narrow, now)
+            if self._has_edges(execute):
+                execute(
+                    self._ours(
+                        "DELETE FROM {p}edges WHERE child IN "  # noqa: S608
+                        f"(SELECT id FROM {{p}}jobs {where})"
+                    ),
+                    parameters,
+                )
+            execute(self._ours(f"DELETE FROM {{p}}jobs {where}"), parameters)  # noqa: S608
+            deleted += execute("SELECT changes()", {})[0][0]
+        return deleted
+
+    def prune(self, execute: Execute, keep_s: float, limit: int, now: int) -> int:
+        """Delete finished jobs whose time is over, ``limit`` at most."""
+        found: list[Any] = []
+        before = now - int(keep_s * 1_000_000)
+        for state in sorted(FINISHED):
+            for kind in self._kinds(execute, state):
+                most = limit - len(found)
+                found += execute(self._ours(_EXPIRED), {**kind, "now": now, "most": most})
+                if state is not State.DISCARDED:
+                    most = limit - len(found)
+                    found += execute(
+                        self._ours(_OUTLIVED), {**kind, "before": before, "most": most}
+                    )
+                if len(found) >= limit:
+                    break
+        if found:
+            if self._has_edges(execute):
+                for _, raw in found:
+                    execute(self._ours("DELETE FROM {p}edges WHERE child = :id"), {"id": raw})
+            execute(
+                self._ours(
+                    "DELETE FROM {p}jobs WHERE seq IN (SELECT value FROM json_each(:these))"
+                ),
+                {"these": json.dumps([seq for seq, _ in found])},
+            )
+        execute(self._ours("DELETE FROM {p}gates WHERE stale_at < :now"), {"now": now})
+        return len(found)
+
+    def _kinds(self, execute: Execute, state: State) -> Iterator[dict[str, str]]:
+        """The queues and tasks that have finished jobs: one step through the index for each."""
+        kind = {"state": state.value, "queue": "", "task": ""}
+        while rows := execute(self._ours(_NEXT_KIND), kind):
+            kind["queue"], kind["task"] = rows[0]
+            yield kind
+
+    def parents(self, execute: Execute, job_id: UUID) -> list[UUID]:
+        """In the order given."""
+        rows = execute(
+            self._ours("SELECT parent FROM {p}edges WHERE child = :id ORDER BY position"),
+            {"id": job_id.bytes},
+        )
+        return [to_uuid(raw) for (raw,) in rows]
+
+    def counts(self, execute: Execute) -> list[Counts]:
+        """By queue, task and state."""
+        sums: dict[tuple[str, str, State], int] = {}
+        for statement in _COUNTS:
+            for queue, task, state, jobs in execute(self._ours(statement), {}):
+                key = queue, task, State(state)
+                sums[key] = sums.get(key, 0) + jobs
+        return [Counts(*key, jobs) for key, jobs in sorted(sums.items())]
+
+    def _has_edges(self, execute: Execute) -> bool:
+        return bool(execute(self._ours("SELECT 1 FROM {p}edges LIMIT 1"), {}))
+
+    @staticmethod
+    def _narrow(which: JobFilter) -> Iterator[JobFilter]:
+        """Filters that together say the same, each good for an index."""
+        states: list[frozenset[State] | None] = [None]
+        if which.states is not None:
+            given_up = which.states & _GIVEN_UP
+            states = [given_up] if given_up else []
+            states += [frozenset({state}) for state in sorted(which.states - _GIVEN_UP)]
+        for some in states:
+            if which.ids is None:
+                yield replace(which, states=some)
+            else:
+                for ids in _portions(tuple(dict.fromkeys(which.ids))):
+                    yield replace(which, states=some, ids=tuple(ids))
+
+    # ------------------------------------------------------------------ workers
+
+    def keep_worker(self, execute: Execute, worker: WorkerRow, now: int) -> None:
+        """Make a worker known, beating now."""
+        execute(
+            self._ours(_KEEP_WORKER),
+            {
+                "id": worker.id,
+                "host": worker.host,
+                "pid": worker.pid,
+                "started_at": now if worker.started_at is None else to_us(worker.started_at),
+                "now": now,
+                "lease_s": worker.lease_s,
+                "concurrency": worker.concurrency,
+                "queues": json.dumps(worker.queues),
+                "version": worker.version,
+            },
+        )
+
+    def forget_worker(self, execute: Execute, worker: str) -> None:
+        """It has stopped."""
+        execute(self._ours("DELETE FROM {p}workers WHERE id = :id"), {"id": worker})
+
+    def beat(self, execute: Execute, worker: WorkerRow, now: int) -> Beat:
+        """Renew a worker's lease."""
+        known = execute(
+            self._ours("UPDATE {p}workers SET beat_at = :now WHERE id = :id RETURNING id"),
+            {"id": worker.id, "now": now},
+        )
+        if not known:
+            self.keep_worker(execute, worker, now)
+        return Beat(bool(known), tuple(self.wishes(execute, worker.id)))
+
+    def wishes(self, execute: Execute, worker: str) -> list[UUID]:
+        """Jobs it holds that somebody wants cancelled."""
+        rows = execute(self._ours(_WISHES), {"worker": worker})
+        return [to_uuid(raw) for (raw,) in rows]
+
+    def orphans(self, execute: Execute, limit: int, now: int) -> list[Orphan]:
+        """Forget workers whose lease is over; what nobody known holds."""
+        execute(
+            self._ours(
+                "DELETE FROM {p}workers WHERE beat_at + CAST(lease_s * 1000000 AS INTEGER) < :now"
+            ),
+            {"now": now},
+        )
+        return [
+            Orphan(
+                to_uuid(raw), fence, attempt, most, task, queue, str(args), str(meta),
+                worker or "", bool(cancel_requested),
+            )
+            for (raw, fence, attempt, most, task, queue, args, meta, worker, cancel_requested)
+            in execute(self._ours(_ORPHANS), {"most": limit})
+        ]  # fmt: skip
+
+    def workers(self, execute: Execute, now: int) -> list[WorkerRow]:
+        """By start."""
+        found = []
+        for (
+            name, host, pid, lease_s, concurrency, queues, version, started_at, beat_at, running,
+        ) in execute(self._ours(_WORKERS), {}):  # fmt: skip
+            found.append(
+                WorkerRow(
+                    id=name,
+                    host=host,
+                    pid=pid,
+                    lease_s=lease_s,
+                    concurrency=concurrency,
+                    queues=tuple(json.loads(queues)),
+                    version=version,
+                    started_at=from_us(started_at),
+                    running=running,
+                    seen_s_ago=max(0.0, (now - beat_at) / 1e6),
+                )
+            )
+        return found
+
+    # ------------------------------------------------------------------ queues and ticks
+
+    def declare(self, execute: Execute, queues: Iterable[QueueRow]) -> None:
+        """Make queues known, with their limits."""
+        for queue in queues:
+            execute(
+                self._ours(_DECLARE),
+                {
+                    "name": queue.name,
+                    "limit": queue.limit,
+                    "rate": queue.rate,
+                    "per_s": queue.per_s,
+                },
+            )
+
+    def pause(self, execute: Execute, queue: str, paused: bool, now: int) -> None:
+        """Stop or resume a queue."""
+        if paused:
+            execute(self._ours(_PAUSE), {"name": queue, "now": now})
+            return
+        execute(
+            self._ours("UPDATE {p}queues SET paused_at = NULL WHERE name = :name"),
+            {"name": queue},
+        )
+        # A row that was made by pausing alone has nothing more to say.
+        execute(
+            self._ours("DELETE FROM {p}queues WHERE name = :name AND declared = 0"),
+            {"name": queue},
+        )
+
+    def queues(self, execute: Execute) -> list[QueueRow]:
+        """Declared and paused ones, by name."""
+        return [
+            QueueRow(
+                name=name,
+                paused_at=None if paused_at is None else from_us(paused_at),
+                limit=limit,
+                rate=rate,
+                per_s=per_s,
+            )
+            for name, paused_at, limit, rate, per_s in execute(
+                self._ours(
+                    "SELECT name, paused_at, max_running, rate, per_s FROM {p}queues ORDER BY name"
+                ),
+                {},
+            )
+        ]
+
+    def last_tick(self, execute: Execute, name: str) -> datetime | None:
+        """The last tick of a schedule."""
+        rows = execute(
+            self._ours("SELECT last_tick FROM {p}ticks WHERE name = :name"), {"name": name}
+        )
+        return from_us(rows[0][0]) if rows else None
+
+    def move_tick(
+        self, execute: Execute, name: str, previous: datetime | None, at: datetime
+    ) -> bool:
+        """Go on from ``previous`` to ``at``; whether that was the last one still."""
+        if previous is None:
+            return bool(
+                execute(
+                    self._ours(
+                        "INSERT INTO {p}ticks (name, last_tick) VALUES (:name, :at) "
+                        "ON CONFLICT (name) DO NOTHING RETURNING name"
+                    ),
+                    {"name": name, "at": to_us(at)},
+                )
+            )
+        return bool(
+            execute(
+                self._ours(
+                    "UPDATE {p}ticks SET last_tick = :at "
+                    "WHERE name = :name AND last_tick = :previous RETURNING name"
+                ),
+                {"name": name, "at": to_us(at), "previous": to_us(previous)},
+            )
+        )
+
+
+def _portions(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    for start in range(0, len(ids), _IDS_AT_A_TIME):
+        yield ids[start : start + _IDS_AT_A_TIME]
+
+
+def _id_in(ids: Sequence[UUID]) -> tuple[str, dict[str, Any]]:
+    names = ", ".join(f":id{number}" for number in range(len(ids)))
+    return f"id IN ({names})", {f"id{number}": each.bytes for number, each in enumerate(ids)}
+
+
+def _conditions(which: JobFilter, now: int) -> tuple[str, dict[str, Any]]:
+    """The WHERE clause of one of ``Queries._narrow``'s filters."""
+    clauses: list[str] = []
+    parameters: dict[str, Any] = {}
+    if which.ids is not None:
+        clause, parameters = _id_in(which.ids)
+        clauses.append(clause)
+    if which.states is not None:
+        clauses.append(_state_clause(which.states, by_id=which.ids is not None))
+    for name, value in (("task", which.task), ("queue", which.queue)):
+        if value is not None:
+            clauses.append(f"{name} = :{name}")
+            parameters[name] = value
+    if which.text is not None:
+        clauses.append("(task LIKE :text ESCAPE '!' OR args LIKE :text ESCAPE '!')")
+        escaped = which.text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+        parameters["text"] = f"%{escaped}%"
+    if which.older_than_s is not None:
+        clauses.append("finished_at <= :finished_before")
+        parameters["finished_before"] = now - int(which.older_than_s * 1_000_000)
+    return "WHERE " + (" AND ".join(clauses) or "1"), parameters
+
+
+def _state_clause(states: frozenset[State], *, by_id: bool) -> str:
+    listed = ", ".join(f"'{state.value}'" for state in sorted(states))
+    if by_id:
+        return f"+state IN ({listed})"
+    if states <= _GIVEN_UP:
+        return f"state IN ('discarded', 'cancelled') AND state IN ({listed})"
+    (state,) = states
+    if state is State.SUCCEEDED:
+        # Most rows are: going through them by id beats sorting what an index would find.
+        return "+state = 'succeeded'"
+    if state is State.WAITING:
+        return "state = 'waiting'"
+    found = " UNION ALL ".join(
+        f"SELECT seq FROM {{p}}jobs INDEXED BY {{p}}jobs_{index} WHERE {where}"  # noqa: S608
+        for index, where in _LISTED[state]
+    )
+    return f"seq IN ({found})"

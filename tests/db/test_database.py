@@ -1,0 +1,233 @@
+"""Engines made when needed, and SQLite transactions that wait instead of failing."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from backstay.db.database import Database
+from tests.jobs.desks import POSTGRES, needs_postgres
+from tests.support import async_test
+
+
+@asynccontextmanager
+async def shop(folder: Path, **options: float) -> AsyncIterator[Database]:
+    database = Database(f"sqlite:///{folder / 'shop.db'}", **options)  # type: ignore[arg-type]  # busy_timeout_s only
+    async with database.session() as session:
+        await session.execute(text("CREATE TABLE stock (id INTEGER PRIMARY KEY, pieces INTEGER)"))
+        await session.execute(text("INSERT INTO stock VALUES (1, 0)"))
+        await session.commit()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@async_test
+async def test_async_and_sync_sessions_see_the_same_sqlite_file(tmp_path: Path) -> None:
+    async with shop(tmp_path) as database:
+        with database.sync_session() as session:
+            assert session.execute(text("SELECT pieces FROM stock")).scalar_one() == 0
+            assert session.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+            assert session.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
+        async with database.session() as async_session:
+            pragma = await async_session.execute(text("PRAGMA foreign_keys"))
+            assert pragma.scalar_one() == 1
+        assert database.dialect == "sqlite"
+
+
+@needs_postgres
+@pytest.mark.parametrize("driver", ["", "+asyncpg", "+psycopg"])
+@async_test
+async def test_async_and_sync_sessions_see_the_same_postgresql(driver: str) -> None:
+    url = POSTGRES.replace("postgresql", f"postgresql{driver}")
+    database = Database(f"{url}?application_name=joined&connect_timeout=5")
+    asked = text("SELECT current_setting('application_name')")
+    with database.sync_session() as session:
+        assert session.execute(asked).scalar_one() == "joined"
+    async with database.session() as async_session:
+        assert (await async_session.execute(asked)).scalar_one() == "joined"
+    await database.close()
+
+
+@async_test
+async def test_a_transaction_that_reads_first_may_write_whoever_else_has_written(
+    tmp_path: Path,
+) -> None:
+    """Twenty threads and tasks add one each, by reading and writing back: none fails, none is lost."""
+    async with shop(tmp_path) as database:
+        read, write = text("SELECT pieces FROM stock"), text("UPDATE stock SET pieces = :pieces")
+
+        def add_in_a_thread() -> None:
+            with database.sync_session() as session:
+                pieces = session.execute(read).scalar_one()
+                session.execute(write, {"pieces": pieces + 1})
+                session.commit()
+
+        async def add() -> None:
+            async with database.session() as session:
+                pieces = (await session.execute(read)).scalar_one()
+                await asyncio.sleep(0)
+                await session.execute(write, {"pieces": pieces + 1})
+                await session.commit()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(10):
+                group.create_task(add())
+                group.create_task(asyncio.to_thread(add_in_a_thread))
+        async with database.session() as session:
+            assert (await session.execute(read)).scalar_one() == 20
+
+
+@async_test
+async def test_a_transaction_that_only_reads_may_ask_not_to_wait(tmp_path: Path) -> None:
+    async with shop(tmp_path, busy_timeout_s=0.01) as database:
+        with database.sync_session() as writer, database.sync_session() as reader:
+            writer.execute(text("UPDATE stock SET pieces = 5"))
+            with pytest.raises(OperationalError, match="locked"):
+                reader.execute(text("SELECT pieces FROM stock"))
+            reader.rollback()
+            reader.connection(execution_options={"sqlite_begin": "DEFERRED"})
+            assert reader.execute(text("SELECT pieces FROM stock")).scalar_one() == 0
+            writer.commit()
+        async with database.session() as session:
+            await session.connection(execution_options={"sqlite_begin": "DEFERRED"})
+            found = await session.execute(text("SELECT pieces FROM stock"))
+            assert found.scalar_one() == 5
+
+
+@async_test
+async def test_savepoints_work_on_sqlite(tmp_path: Path) -> None:
+    async with shop(tmp_path) as database, database.session() as session:
+        await session.execute(text("UPDATE stock SET pieces = 1"))
+        savepoint = await session.begin_nested()
+        await session.execute(text("UPDATE stock SET pieces = 2"))
+        with pytest.raises(IntegrityError):
+            await session.execute(text("INSERT INTO stock VALUES (1, 0)"))
+        await savepoint.rollback()
+        await session.commit()
+        found = await session.execute(text("SELECT pieces FROM stock"))
+        assert found.scalar_one() == 1
+
+
+@async_test
+async def test_a_file_in_use_in_another_mode_is_opened_all_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "shop.db"
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE stock (id)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM stock").fetchall()
+        database = Database(f"sqlite:///{file}", busy_timeout_s=0.01)
+        with database.sync_session() as session:
+            session.connection(execution_options={"sqlite_begin": "DEFERRED"})
+            assert session.execute(text("SELECT count(*) FROM stock")).scalar_one() == 0
+        other.rollback()
+        await database.close()
+        with database.sync_session() as session:
+            assert session.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+        await database.close()
+
+
+@async_test
+async def test_a_closed_database_opens_again_when_it_is_used(tmp_path: Path) -> None:
+    async with shop(tmp_path) as database:
+        engines = database.engine, database.async_engine
+        await database.close()
+        async with database.session() as session:
+            await session.execute(text("SELECT 1"))
+        assert database.engine is not engines[0]
+        assert database.async_engine is not engines[1]
+
+
+@async_test
+async def test_an_engine_of_the_users_is_used_as_it_is_and_left_open(tmp_path: Path) -> None:
+    file = tmp_path / "shop.db"
+    engine = create_engine(f"sqlite:///{file}")
+    async_engine = create_async_engine(f"sqlite+aiosqlite:///{file}")
+    for given, database in (
+        (engine, Database(engine)),
+        (async_engine, Database(async_engine)),
+    ):
+        assert given in (database.engine, database.async_engine)
+        with database.sync_session() as session:
+            session.execute(text("CREATE TABLE IF NOT EXISTS stock (id)"))
+            session.commit()
+        async with database.session() as async_session:
+            await async_session.execute(text("SELECT * FROM stock"))
+        pool = given.pool
+        await database.close()
+        assert given.pool is pool
+    engine.dispose()
+    await async_engine.dispose()
+
+
+def test_an_engine_in_memory_serves_its_own_kind_only() -> None:
+    engine = create_engine("sqlite://")
+    database = Database(engine)
+    with database.sync_session() as session:
+        assert session.execute(text("SELECT 1")).scalar_one() == 1
+    with pytest.raises(ValueError, match="in memory"):
+        database.session()
+    engine.dispose()
+
+
+def test_options_reach_the_engines(tmp_path: Path) -> None:
+    options = {"pool_size": 3, "connect_args": {"cached_statements": 7}}
+    database = Database(f"sqlite:///{tmp_path}/shop.db", options=options)
+    assert database.engine.pool.size() == 3  # type: ignore[attr-defined]  # of a QueuePool
+    assert database.async_engine.pool.size() == 3  # type: ignore[attr-defined]  # of a QueuePool
+
+
+def test_engines_are_made_once_however_many_threads_ask(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/shop.db")
+    start = threading.Barrier(8)
+    found = []
+
+    def ask() -> None:
+        start.wait()
+        found.append(database.engine)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(map(id, found))) == 1
+
+
+def test_what_is_no_database_is_refused() -> None:
+    with pytest.raises(TypeError, match="is a URL or a SQLAlchemy engine; got 5 of type int"):
+        Database(5)  # type: ignore[arg-type]  # the point
+    with pytest.raises(ValueError, match="in memory"):
+        Database("sqlite://")
+    with pytest.raises(ValueError, match="no database URL"):
+        Database("shop.db")
+
+
+def test_the_password_is_never_shown() -> None:
+    database = Database("postgresql://shop:secret@h/shop")
+    assert database.url == "postgresql://shop:***@h/shop"
+
+
+@needs_postgres
+@async_test
+async def test_a_connection_that_died_in_the_pool_is_replaced() -> None:
+    database = Database(POSTGRES)
+    pid = text("SELECT pg_backend_pid()")
+    async with database.session() as session:
+        died = (await session.execute(pid)).scalar_one()
+    with psycopg.connect(POSTGRES, autocommit=True) as other:
+        ended = other.execute("SELECT pg_terminate_backend(%s, 10000)", [died])
+        assert ended.fetchone() == (True,)
+    async with database.session() as session:
+        assert (await session.execute(pid)).scalar_one() != died
+    await database.close()
