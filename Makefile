@@ -24,8 +24,8 @@ bench: $(READY) $(VENV)/.bench
 
 # Durable tasks beside other systems, each in a venv of its own (made by `setup`, from PyPI).
 bench-durable: $(READY)
-	$(BIN)/python -m benchmarks.durable setup
-	$(BIN)/python -m benchmarks.durable $(ARGS)
+	$(BIN)/python -m benchmarks.durable setup --python $(PYTHON)
+	$(BIN)/python -m benchmarks.durable --python $(PYTHON) $(ARGS)
 
 # Mixed load with kills for SECONDS (20 minutes unless you say otherwise).
 soak: $(READY)

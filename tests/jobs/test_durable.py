@@ -423,9 +423,6 @@ async def test_two_tasks_do_not_share_a_key() -> None:
         assert (await client.durable.enqueue(other)).created
 
 
-@pytest.mark.xfail(
-    strict=True, reason="sealed values differ each time and are counted all the same"
-)
 @async_test
 async def test_sealed_arguments_do_not_count_for_uniqueness() -> None:
     @task(unique=True)
@@ -829,7 +826,6 @@ async def test_a_ledger_that_is_down_is_an_error_and_no_promise() -> None:
         assert await enqueued(client) == []
 
 
-@pytest.mark.xfail(strict=True, reason="using the ledger after the end of the app opens it again")
 @async_test
 async def test_before_the_start_and_after_the_end_it_says_so() -> None:
     @task

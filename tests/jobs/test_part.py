@@ -176,7 +176,6 @@ def test_options_that_make_no_sense_are_refused(options: Any, says: str) -> None
         make_app(database="memory://", **options)
 
 
-@pytest.mark.xfail(strict=True, reason="a string is taken apart into queues of one letter")
 def test_one_string_is_no_list_of_queues() -> None:
     with pytest.raises(BadJob, match="queues="):
         make_app(database="memory://", queues="mail")

@@ -281,6 +281,8 @@ class TaskFunction(Generic[P, S, R_co]):
                 f"{self.name} takes {', '.join(sorted(self.injection.names))}, which cannot "
                 'follow it into another process; executor="process" takes plain arguments'
             )
+        # Whether a row of it needs nothing but its name, its arguments and numbers.
+        self.says_little = self.unique is None and limit is None and self.rate is None
         # Whether running the function is all there is to do.
         self.plain = (
             self.is_async and timeout is None and not transactional and not self.injection.names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
@@ -57,7 +57,7 @@ class Writer(JobKeeper, Protocol):
         self,
         task: AnyTask,
         args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        kwargs: Mapping[str, Any],
         options: Options | None,
         meta: str,
     ) -> NewJob:
@@ -277,8 +277,16 @@ class DurableScheduler:
             BadJob, TypeError: one of them is wrong; none is written.
             LedgerUnavailable: they could not be written.
         """
-        news = [self._new_of(call, "enqueue_many") for call in calls]
-        jobs = [self._handle(call.task, new) for call, new in zip(calls, news, strict=True)]
+        writer, options, meta = self._writer, self._options, self._scheduled.meta
+        news: list[NewJob] = []
+        jobs: list[Job[Any]] = []
+        for call in calls:
+            if type(call) is not Call:
+                _require_call(call, "enqueue_many")
+            task = call.task
+            new = writer.new_job(task, call.args, call.kwargs, options, meta)
+            news.append(new)
+            jobs.append(Job(writer, new.id, task.name, task.decode_result))
         await self._write_now(news, jobs)
         return jobs
 
@@ -364,15 +372,12 @@ class DurableScheduler:
 
     # ------------------------------------------------------------------ within
 
-    def _new(self, task: AnyTask, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
+    def _new(self, task: AnyTask, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> NewJob:
         return self._writer.new_job(task, args, kwargs, self._options, self._scheduled.meta)
 
     def _new_of(self, call: Call[Any], where: str) -> NewJob:
-        if not isinstance(call, Call):
-            raise BadJob(
-                f"{where}() takes tasks with their arguments, such as send.bind(17); got {call!r}"
-            )
-        return self._new(call.task, call.args, dict(call.kwargs))
+        _require_call(call, where)
+        return self._new(call.task, call.args, call.kwargs)
 
     def _handle(self, task: AnyTask, new: NewJob) -> Job[Any]:
         return Job(self._writer, new.id, task.name, task.decode_result)
@@ -394,6 +399,13 @@ class DurableScheduler:
             job.told(*each)
         if session is None:
             await self._writer.written(jobs)
+
+
+def _require_call(call: object, where: str) -> None:
+    if not isinstance(call, Call):
+        raise BadJob(
+            f"{where}() takes tasks with their arguments, such as send.bind(17); got {call!r}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,6 +530,7 @@ class _Scheduled:
     async def _flush(self) -> None:
         """Before the answer leaves: write what was scheduled."""
         with self._lock:
+            self._held = False  # whoever comes from now on has to ask again
             news, self._news = self._news, []
             sessions, self._sessions = self._sessions, []
         if sessions:

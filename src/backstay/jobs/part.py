@@ -109,6 +109,7 @@ class DurablePart:
         self._after_opening: list[Callable[[], Any]] = []
         self._sealer: Sealer | None = None
         self._known_queues: set[str] | None = None
+        self._familiar: dict[str, AnyTask] = {}
         self.inline = False
 
     def use(self, database: Any) -> None:
@@ -275,20 +276,40 @@ class DurablePart:
         self,
         task: AnyTask,
         args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        kwargs: Mapping[str, Any],
         options: Options | None,
         meta: str,
     ) -> NewJob:
         """A row for a call, arguments checked."""
-        self.registry.add(task)
-        if options is None:
-            options = _PLAIN
-        text = task.arguments.dump(
+        if self._familiar.get(task.name) is not task:
+            self._get_to_know(task)
+        arguments = task.arguments
+        text = arguments.dump(
             args,
             kwargs,
-            sealer=self.sealer if task.arguments.has_secrets else None,
+            sealer=self.sealer if arguments.has_secrets else None,
             max_bytes=self.max_args_bytes,
         )
+        if options is None:
+            if task.says_little:
+                # The usual case, and on the way of every job that is scheduled.
+                return NewJob(
+                    new_job_id(),
+                    task.name,
+                    text,
+                    task.queue,
+                    task.priority,
+                    0.0,
+                    None,
+                    task.retry.attempts,
+                    None,
+                    None,
+                    (),
+                    "cancel",
+                    task.keep_s,
+                    meta,
+                )
+            options = _PLAIN
         unique = task.unique
         if options.unique is not None:
             unique = options.unique
@@ -317,6 +338,11 @@ class DurablePart:
                 status = await job.status()
                 if status.state in (State.AVAILABLE, State.RUNNING):
                     await job.wait()
+
+    def _get_to_know(self, task: AnyTask) -> None:
+        self.registry.add(task)
+        self.require_queue(task.queue)
+        self._familiar[task.name] = task
 
     # ------------------------------------------------------------------ waiting for jobs
 

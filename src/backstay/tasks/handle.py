@@ -13,7 +13,7 @@ from typing_extensions import ParamSpec, TypeVar
 
 from backstay.app import Backstay
 from backstay.calls import name_of
-from backstay.context import Context, Origin, Progress
+from backstay.context import Context, Moment, Origin, Progress
 from backstay.errors import ContextClosed
 from backstay.tasks.config import TaskConfig
 from backstay.tasks.outcome import Outcome, Succeeded
@@ -192,7 +192,11 @@ class Task(Generic[P, R]):
 
     def hold_answer(self, until: Callable[[], Awaitable[None]], *, first: bool = False) -> None:
         """Have ``until`` run once the function has returned; its failure is the task's."""
-        if self._telling or self.outcome is not None:
+        if (
+            self._telling
+            or self.outcome is not None
+            or (self._context is not None and self._context.moment is not Moment.OPENED)
+        ):
             raise ContextClosed(f"the task {self.name!r} is over, so nothing waits for more")
         if first:
             if self._writing is None:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from backstay.app import Backstay
 from backstay.context import Context
-from backstay.errors import BadJob
+from backstay.errors import BadJob, MissingExtra
 from backstay.jobs.part import DurablePart, Queue
 from backstay.jobs.session_scope import late_commits, remember_sessions
 from backstay.jobs.worker_part import WorkerPart
@@ -149,8 +149,8 @@ def _switch_database_on(backstay: Backstay, durable: DurablePart) -> None:
 
     try:
         database = Database(durable.database)
-    except (TypeError, ValueError):
-        return  # a ledger in memory, which no session can reach
+    except (MissingExtra, TypeError, ValueError):
+        return  # SQLAlchemy without what it needs; or a ledger in memory, which no session reaches
     backstay.add(DatabasePart(database), first=True)
 
 

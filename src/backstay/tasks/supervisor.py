@@ -199,7 +199,7 @@ class Supervisor:
     async def _returned(self, task: AnyTask) -> None:
         """The function returned: its own context passes RETURNED, and holds what was held."""
         assert task._context is not None
-        if task._writing:
+        while task._writing:
             writing, task._writing = task._writing, None
             for write in writing:
                 await write()

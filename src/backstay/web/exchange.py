@@ -57,6 +57,7 @@ class Exchange:
     before_close: list[Callable[[], Awaitable[object]]] | None = None
     _context: Context | None = None
     _failed = False
+    _written = False
     _writing: list[Callable[[], Awaitable[None]]] | None = None
     _holding: list[Callable[[], Awaitable[None]]] | None = None
     session: object | None = None
@@ -197,17 +198,18 @@ class Exchange:
         callbacks = getattr(self._watching, "_exit_callbacks", None)
         return callbacks is None or len(callbacks) > self._own_callbacks
 
-    def hold_answer(
-        self, until: Callable[[], Awaitable[None]], *, first: bool = False
-    ) -> None:
+    def hold_answer(self, until: Callable[[], Awaitable[None]], *, first: bool = False) -> None:
         """Run ``until`` at RETURNED and let the response wait for it; its failure fails the request.
+
+        What has to be written (``first``) may also come from routes of Starlette's, middleware
+        and exception handlers: it is written when the answer begins.
 
         Args:
             until: what to await.
             first: before RETURNED is told to anybody.
 
         Raises:
-            ContextClosed: RETURNED has passed, or this is not a FastAPI route.
+            ContextClosed: RETURNED has passed; or, not with ``first``, there is no FastAPI route.
         """
         if self._context is not None and self._context.moment is Moment.OPENED:
             waiting = self._writing if first else self._holding
@@ -216,15 +218,18 @@ class Exchange:
                 return
         stack = self._stack("fastapi_function_astack")
         if self._context is None or self._context.moment is not Moment.OPENED:
-            raise ContextClosed(
-                "wait=True came after the endpoint had returned; nothing can be held"
-            )
+            raise ContextClosed("the endpoint has returned, so nothing can be held any more")
         if stack is None:
-            raise ContextClosed(
-                "wait=True needs an endpoint of FastAPI's; this route is another kind"
-            )
+            if not first:
+                raise ContextClosed(
+                    "an answer can be held for an endpoint of FastAPI's; this route is another kind"
+                )
+            self._writing = [until]
+            self._written = False
+            return
         writing = self._writing = [until] if first else []
         holding = self._holding = [] if first else [until]
+        self._written = False
         # To run after dependencies entered earlier have exited as well, whatever the order of
         # the endpoint's parameters, the callback has to lie below them in the stack.
         entered = stack.pop_all()
@@ -234,7 +239,12 @@ class Exchange:
             exc: BaseException | None,
             traceback: TracebackType | None,
         ) -> None:
-            if exc is None and self._context is not None:
+            self._written = True
+            if exc is not None and self._context is not None:
+                # What an exception handler schedules from now on is its own affair.
+                self._writing = self._holding = None
+                self._context.unbind("durable")
+            elif self._context is not None:
                 for write in writing:
                     await write()
                 self._context.reach(Moment.RETURNED, True)
@@ -269,6 +279,8 @@ class Exchange:
         self._status = status
         ctx = self._context
         if ctx is not None:
+            if self._writing and not self._written:
+                return self._write_late(ctx, self._writing)
             if ctx.moment is Moment.OPENED:
                 if status >= 400 and (self._watching is None or self._unsure):
                     # No exit stack to tell an error answer from an ordinary one.
@@ -278,6 +290,20 @@ class Exchange:
                 self.let_tasks_start = False
                 return asyncio.sleep(0)
         return None
+
+    async def _write_late(self, ctx: Context, writing: list[Callable[[], Awaitable[None]]]) -> None:
+        """What was scheduled where no exit stack of a route could see it is written now.
+
+        In an exception handler that is meant whatever the status; elsewhere an error answer says
+        that the work has failed.
+        """
+        self._written = True
+        if self._status < 400 or self._watching is not None:
+            for write in writing:
+                await write()
+        held = self.answer_starts(self._status)
+        if held is not None:
+            await held
 
     def answer_early(self) -> None:
         """The body is out and background tasks are next: ANSWERED, unless dependencies are open."""

@@ -1,0 +1,1 @@
+"""The peers, one module and one list of pinned packages each."""
