@@ -113,6 +113,7 @@ class Memory:
 
 
 def resident_bytes(pid: int) -> int:
+    """What of a process is in memory."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
@@ -178,6 +179,7 @@ def soak(seconds: float, database: Database, directory: Path, dice: random.Rando
 
 
 def broken_promises(load: Load, database: Database, fleet: Fleet) -> list[str]:
+    """What was accepted and is not there once, or is there and was never accepted."""
     wrong = []
     paid = Counter(database.numbers("payments"))
     expected = Counter(load.orders) + Counter(load.payments)
@@ -202,6 +204,7 @@ def broken_promises(load: Load, database: Database, fleet: Fleet) -> list[str]:
 
 
 def grown(memory: Memory) -> list[str]:
+    """Processes whose memory is not flat."""
     wrong = []
     for name, (early, late) in memory.growth().items():
         told = f"memory of the {name} process: {early / 2**20:.1f} MiB, then {late / 2**20:.1f} MiB"
@@ -212,6 +215,7 @@ def grown(memory: Memory) -> list[str]:
 
 
 def main() -> int:
+    """The exit status: 0 if every promise was kept."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("seconds", nargs="?", type=float, default=1200.0)
     parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")

@@ -34,6 +34,12 @@ class Clock(Protocol):
     def call_later(self, delay_s: float, call: Callable[[], object]) -> Timer:
         """Run ``call`` in the running event loop after ``delay_s`` seconds."""
 
+    def poll_later(self, delay_s: float, call: Callable[[], object]) -> Timer:
+        """The same for a call that looks around and comes again and again.
+
+        A clock that jumps ahead makes one of these where real time would have made many.
+        """
+
     async def sleep(self, delay_s: float) -> None:
         """Wait ``delay_s`` seconds without holding the event loop."""
 
@@ -60,6 +66,8 @@ class SystemClock:
         from asyncio import get_running_loop
 
         return get_running_loop().call_later(delay_s, call)
+
+    poll_later = call_later
 
     async def sleep(self, delay_s: float) -> None:
         from asyncio import sleep

@@ -21,11 +21,6 @@ def number_of(path: str) -> int:
     return int(path.rpartition("/")[2])
 
 
-@pytest.mark.xfail(
-    reason="an error of asyncpg's for connections that end while idle is not translated, "
-    "and then nobody records the ends of jobs any more",
-    strict=False,  # it takes a connection that was idle at that moment
-)
 def test_postgres_killed_and_restarted_in_the_middle_loses_and_doubles_nothing(
     tmp_path: Path, long: bool
 ) -> None:

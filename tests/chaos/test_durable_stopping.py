@@ -1,7 +1,6 @@
 """SIGTERM: what is unfinished is handed back, and nothing is lost or done twice."""
 
 import signal
-import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -35,10 +34,6 @@ def test_sigterm_hands_back_what_does_not_finish_without_using_up_attempts(
         }
 
 
-@pytest.mark.xfail(
-    reason="the signal chain is taken away when the part closes, before the grace begins",
-    raises=subprocess.TimeoutExpired,
-)
 @pytest.mark.parametrize("which", ["worker", "web"])
 def test_a_second_sigterm_ends_the_grace_and_hands_everything_back(
     sqlite: SqliteDatabase, tmp_path: Path, which: str

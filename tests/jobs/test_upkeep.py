@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -408,7 +409,7 @@ async def test_tick_says_how_long_until_the_next_one() -> None:
 
     async with without_worker(clock) as client:
         upkeep = upkeep_of(client)
-        assert await upkeep.tick() == 2.0  # nothing is scheduled: the next round
+        assert await upkeep.tick() == math.inf  # nothing is scheduled
         part_of(client.ctx.app).registry.add(hourly)
         await clock.advance(600)
         assert await upkeep.tick() == 3000.0
@@ -527,7 +528,7 @@ async def test_upkeep_goes_on_after_whatever_fails(caplog: pytest.LogCaptureFixt
         going = asyncio.create_task(upkeep.run_forever())
         for _ in range(4):
             await rounds.acquire()
-            await clock.until_waiting()
+            await clock.until_polling()
             await clock.advance(3)
         upkeep.stop()
         going.cancel()
@@ -542,7 +543,7 @@ async def test_it_stops_after_its_round_when_told() -> None:
     async with without_worker(clock) as client:
         upkeep = upkeep_of(client)
         going = asyncio.create_task(upkeep.run_forever())
-        await clock.until_waiting()
+        await clock.until_polling()
         upkeep.stop()
         await clock.advance(3)
         await going

@@ -469,7 +469,7 @@ async def test_progress_is_seen_by_others_while_the_job_runs() -> None:
     async with running(make_app(clock)) as client:
         job = await client.durable.enqueue(long)
         await began.wait()
-        await clock.until_waiting(3)
+        await clock.until_waiting()
         while (progress := (await job.status()).progress) is None:
             await clock.advance(0.3)
         assert (progress["done"], progress["total"], progress["message"]) == (2, 4, "resizing")

@@ -182,3 +182,29 @@ async def test_an_app_lives_by_the_clock_it_is_given() -> None:
         answer = await client.get("/")
     assert answer.json() == "2027-01-01T00:01:00+00:00"
     assert answer.headers["X-Request-ID"].startswith("0000")
+
+
+@async_test
+async def test_what_polls_is_called_once_at_the_end_of_an_advance() -> None:
+    clock = FakeClock()
+    seen: list[float] = []
+
+    def poll() -> None:
+        seen.append(clock.monotonic())
+        clock.poll_later(1, poll)
+
+    clock.poll_later(1, poll)
+    await clock.until_polling()
+    await clock.advance(0.5)
+    assert seen == []
+    await clock.advance(1000)
+    assert seen == [1000.5]
+    await clock.advance(1)
+    assert seen == [1000.5, 1001.5]
+
+
+@async_test
+async def test_a_poll_that_is_cancelled_never_comes() -> None:
+    clock = FakeClock()
+    clock.poll_later(1, lambda: pytest.fail("it came")).cancel()
+    await clock.advance(2)

@@ -247,6 +247,11 @@ class TaskFunction(Generic[P, S, R_co]):
                 f'{self.name} is async, so it belongs into an event loop; executor="process" is '
                 "for sync functions that keep a processor busy"
             )
+        if executor == "process" and "<locals>" in func.__qualname__:
+            raise BadJob(
+                f"{self.name} is defined inside a function, where another process cannot find it; "
+                'executor="process" is for functions of a module'
+            )
         self.executor = executor
         if not isinstance(transactional, bool):
             raise BadJob(f"@task(transactional=) is True or False; got {transactional!r}")

@@ -60,8 +60,18 @@ class Writer(JobKeeper, Protocol):
         kwargs: Mapping[str, Any],
         options: Options | None,
         meta: str,
+        *,
+        max_bytes: int | None = None,
     ) -> NewJob:
         """A row for a call, arguments checked.
+
+        Args:
+            task: what is called.
+            args: by position.
+            kwargs: by name.
+            options: what ``.task(...)`` said, ``None`` for nothing.
+            meta: goes with the row.
+            max_bytes: how large the arguments may be; ``None``: as the app says.
 
         Raises:
             BadJob: it could never work.

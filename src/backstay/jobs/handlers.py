@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["handlers_of"]
 
+_LARGEST = 64 * 1024 * 1024
+
 logger = logging.getLogger("backstay.jobs")
 
 
@@ -47,7 +49,8 @@ def handlers_of(
         failure = _failure(claim, state, error)
         meta = json.dumps({"correlation": failure.correlation_id})
         try:
-            jobs.append(writer.new_job(handler, (failure,), {}, None, meta))
+            # A failure holds the arguments and more, so the limit on arguments is not for it.
+            jobs.append(writer.new_job(handler, (failure,), {}, None, meta, max_bytes=_LARGEST))
         except (BackstayError, TypeError):
             # The failure itself has to be recorded, whatever is wrong with who wants to hear it.
             logger.exception("%s cannot be told that the job %s failed", handler.name, claim.id)

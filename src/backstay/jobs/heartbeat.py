@@ -93,7 +93,7 @@ class Heartbeat:
             self.soon()
             self._set_timer()
 
-        self._timer = self._clock.call_later(self._every_s, beat)
+        self._timer = self._clock.poll_later(self._every_s, beat)
 
     def _beat_forever(self) -> None:
         while not self._stopped:

@@ -279,6 +279,8 @@ class DurablePart:
         kwargs: Mapping[str, Any],
         options: Options | None,
         meta: str,
+        *,
+        max_bytes: int | None = None,
     ) -> NewJob:
         """A row for a call, arguments checked."""
         if self._familiar.get(task.name) is not task:
@@ -288,7 +290,7 @@ class DurablePart:
             args,
             kwargs,
             sealer=self.sealer if arguments.has_secrets else None,
-            max_bytes=self.max_args_bytes,
+            max_bytes=self.max_args_bytes if max_bytes is None else max_bytes,
         )
         if options is None:
             if task.says_little:

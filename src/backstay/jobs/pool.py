@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import importlib
 import multiprocessing
+from collections.abc import Mapping
 from typing import Any
 
 from backstay.errors import MissingExtra, TaskCrashed
 from backstay.jobs.definition import AnyTask, require_task
+from backstay.jobs.outcome import OUTCOMES
 
 __all__ = ["ProcessPool", "run_in_process"]
 
@@ -27,8 +29,8 @@ class ProcessPool:
         self._most = max(1, min(most, multiprocessing.cpu_count()))
         self._pool: Any = None
 
-    async def run(self, task: AnyTask, args: str) -> Any:
-        """Run a task on its arguments as the ledger has them. Cancelling kills its process.
+    async def run(self, task: AnyTask, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run a task on its arguments, which are pickled. Cancelling kills its process.
 
         Raises:
             MissingExtra: pebble is not installed.
@@ -45,7 +47,7 @@ class ProcessPool:
                 max_workers=self._most, context=multiprocessing.get_context("spawn")
             )
         future = self._pool.schedule(
-            run_in_process, args=(task.func.__module__, task.func.__qualname__, args)
+            run_in_process, args=(task.func.__module__, task.func.__qualname__, args, dict(kwargs))
         )
         try:
             text = await asyncio.wrap_future(future)
@@ -66,12 +68,19 @@ class ProcessPool:
             self._pool = None
 
 
-def run_in_process(module: str, qualname: str, args: str) -> str | None:
-    """The other side: find the task, run it, give its result as JSON."""
+def run_in_process(
+    module: str, qualname: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str | None:
+    """The other side: find the task, run it, give its result as JSON.
+
+    Raises:
+        Exception: what the task raised, or the outcome it returned.
+    """
     found: Any = importlib.import_module(module)
     for name in qualname.split("."):
         found = getattr(found, name)
     task = require_task(found, "executor='process'")
-    positional, keywords = task.arguments.load(args)
-    value = task.func(*positional, **keywords)
+    value = task.func(*args, **kwargs)
+    if isinstance(value, OUTCOMES):
+        raise value
     return None if value is None else task.result.dump(value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from datetime import datetime, timedelta
 
 from backstay.errors import LedgerUnavailable
@@ -50,10 +52,10 @@ class Upkeep:
     async def run_forever(self) -> None:
         """Go round until cancelled."""
         while not self._stopped:
-            next_s = self._every_s
+            tick_s = math.inf
             try:
                 await self.rescue()
-                next_s = min(next_s, await self.tick())
+                tick_s = await self.tick()
                 self._prune_in_s -= self._every_s
                 if self._prune_in_s <= 0:
                     self._prune_in_s = _PRUNE_EVERY_S
@@ -62,8 +64,21 @@ class Upkeep:
                 logger.debug("upkeep has to wait: %s", error)
             except Exception:
                 logger.exception("upkeep failed; it goes on in a moment")
-            # Not all workers at the same moment.
-            await self._clock.sleep(max(0.01, next_s * (0.9 + self._clock.random() / 5)))
+            await self._pause(tick_s)
+
+    async def _pause(self, tick_s: float) -> None:
+        """Wait for the next round, or for the next tick if that comes first."""
+        over = asyncio.Event()
+        # Not all workers at the same moment.
+        round_s = self._every_s * (0.9 + self._clock.random() / 5)
+        timers = [self._clock.poll_later(round_s, over.set)]
+        if math.isfinite(tick_s):
+            timers.append(self._clock.call_later(max(0.01, tick_s), over.set))
+        try:
+            await over.wait()
+        finally:
+            for timer in timers:
+                timer.cancel()
 
     async def rescue(self) -> int:
         """Take jobs from workers that are dead. How many."""
@@ -103,10 +118,10 @@ class Upkeep:
         return Finish.failed(orphan.id, orphan.fence, state, error, then=then)
 
     async def tick(self) -> float:
-        """Write the cron ticks that are due. Seconds until the next one."""
+        """Write the cron ticks that are due. Seconds until the next one, infinity if there is none."""
         scheduled = [task for task in self._part.registry if task.cron is not None]
         if not scheduled:
-            return self._every_s
+            return math.inf
         now = await self._part.ledger.now()
         waits_s = []
         for task in scheduled:
@@ -116,7 +131,7 @@ class Upkeep:
                 raise
             except Exception:
                 logger.exception("the schedule of %s cannot be kept", task.name)
-        return min(waits_s, default=self._every_s)
+        return min(waits_s, default=math.inf)
 
     async def _tick_one(self, task: AnyTask, now: datetime) -> float:
         cron, ledger = task.cron, self._part.ledger

@@ -334,8 +334,10 @@ class Worker:
     def _set_timer(self, next_due_s: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        delay_s = self._poll_s if next_due_s is None else min(self._poll_s, max(0.0, next_due_s))
-        self._timer = self._clock.call_later(delay_s, self._poll)
+        if next_due_s is not None and next_due_s < self._poll_s:
+            self._timer = self._clock.call_later(max(0.0, next_due_s), self._poll)
+        else:
+            self._timer = self._clock.poll_later(self._poll_s, self._poll)
 
     def _poll(self) -> None:
         if self._buffer and self._started == self._started_at_poll:
@@ -445,7 +447,7 @@ class Worker:
         if task.is_async:
             return await task.func(*args, **kwargs)
         if task.executor == "process":
-            return await self._processes.run(task, run.claim.args)
+            return await self._processes.run(task, args, kwargs)
         run.call = self._pool.submit(lambda: task.func(*args, **kwargs), copy_context())
         value = await self._pool.result(run.call)
         # A plain function may hand on the coroutine of another.

@@ -27,6 +27,7 @@ from backstay.ledger.rows import (
     State,
     Tick,
     UniqueKey,
+    Wait,
     WorkerRow,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "State",
     "Tick",
     "UniqueKey",
+    "Wait",
     "Wake",
     "WorkerRow",
     "new_job_id",

@@ -28,6 +28,7 @@ def new_ledger(
     clock: Clock | None = None,
     prefix: str = "backstay_",
     schema: str | None = None,
+    patience_s: float | None = None,
 ) -> Ledger:
     """The ledger in a database, not opened yet.
 
@@ -38,6 +39,9 @@ def new_ledger(
         clock: ``None`` or a ``SystemClock`` measures by the database's clock where it has one.
         prefix: in front of every table's name: lower-case letters, digits and underscores.
         schema: PostgreSQL's schema of the tables, ``None`` for the first of the ``search_path``.
+        patience_s: seconds to wait for other connections' locks on a SQLite file, or for
+            PostgreSQL to let us in, before ``LedgerUnavailable``; ``None``: 30, and 10 or what
+            the URL says.
 
     Raises:
         BadJob: no engine speaks to such a database, or a name is none.
@@ -58,7 +62,7 @@ def new_ledger(
     module, name = _ENGINES[kind]
     engine = getattr(importlib.import_module(module), name)
     now = None if clock is None or isinstance(clock, SystemClock) else clock.now
-    ledger: Ledger = engine(url, now=now, prefix=prefix, schema=schema)
+    ledger: Ledger = engine(url, now=now, prefix=prefix, schema=schema, patience_s=patience_s)
     return ledger
 
 

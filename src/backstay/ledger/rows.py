@@ -29,6 +29,7 @@ __all__ = [
     "State",
     "Tick",
     "UniqueKey",
+    "Wait",
     "WorkerRow",
 ]
 
@@ -342,6 +343,18 @@ class Counts(NamedTuple):
     task: str
     state: State
     jobs: int
+
+
+class Wait(NamedTuple):
+    """How long the job of a queue that has waited longest could have been started.
+
+    Attributes:
+        queue: the queue, paused or not.
+        oldest_s: seconds since that job became available, or was due; retries count from theirs.
+    """
+
+    queue: str
+    oldest_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

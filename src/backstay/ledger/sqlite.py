@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from backstay.ledger.rows import (
     QueueRow,
     State,
     Tick,
+    Wait,
     WorkerRow,
 )
 from backstay.ledger.sqlite_checkpoints import WRITER_PAGES, Checkpoints
@@ -48,6 +50,13 @@ T = TypeVar("T")
 _ENQUEUED = 1
 _CANCELLED = 2
 
+# What one transaction deletes takes some milliseconds; others may write between two.
+_DELETED_AT_A_TIME = 1000
+_FOUND_AT_A_TIME = 50_000
+# Connections of other processes look for a free lock that often, at least.
+_BREATH_S = 0.005
+_PATIENCE_S = 30.0
+
 
 class SqliteLedger:
     """Implements ``Ledger``.
@@ -58,7 +67,8 @@ class SqliteLedger:
         now: the clock, ``None`` for the machine's.
         prefix: in front of every table's name.
         schema: PostgreSQL's; means nothing here.
-        patience_s: seconds to wait for other connections' locks before ``LedgerUnavailable``.
+        patience_s: seconds to wait for other connections' locks before ``LedgerUnavailable``;
+            ``None``: 30.
 
     Attributes:
         writer: all that is written goes through it; ``None`` if the ledger is not open.
@@ -71,12 +81,12 @@ class SqliteLedger:
         now: Callable[[], datetime] | None = None,
         prefix: str = "backstay_",
         schema: str | None = None,  # engines are made with the same arguments
-        patience_s: float = 30.0,
+        patience_s: float | None = None,
     ) -> None:
         self._url = url
         self._now = now
         self._prefix = prefix
-        self._patience_s = patience_s
+        self._patience_s = _PATIENCE_S if patience_s is None else patience_s
         self._inserts = Inserts(prefix)
         self._finishes = Finishes(prefix, self._inserts)
         self._claiming = Claiming(prefix)
@@ -108,16 +118,20 @@ class SqliteLedger:
 
     # ------------------------------------------------------------------ life
 
-    async def open(self) -> None:
+    async def open(self, *, create: bool = True) -> None:
         if self.writer is not None:
             return
         self._path = file_of(self._url)
         loop = asyncio.get_running_loop()
         writing = reading = Connection(
-            self._path, self._prefix, self._patience_s, checkpoint_pages=WRITER_PAGES
+            self._path,
+            self._prefix,
+            self._patience_s,
+            create=create,
+            checkpoint_pages=WRITER_PAGES,
         )
         if self._path != MEMORY:
-            reading = Connection(self._path, self._prefix, self._patience_s)
+            reading = Connection(self._path, self._prefix, self._patience_s, create=create)
         readers = ThreadPoolExecutor(1, thread_name_prefix="backstay-ledger-reader")
         try:
             await loop.run_in_executor(readers, self._connect, writing, reading)
@@ -276,8 +290,12 @@ class SqliteLedger:
                 raw = connection.ready()
                 raw.text_factory = _lenient
                 try:
+                    # One snapshot for all that is asked: a job that moves on between two
+                    # statements would be seen twice, or not at all.
+                    raw.execute("BEGIN")
                     return work(executor_of(raw))
                 finally:
+                    connection.rollback()
                     raw.text_factory = str
             except sqlite3.Error as error:
                 if is_lasting(error):
@@ -433,10 +451,29 @@ class SqliteLedger:
 
         return await self._write(work, wakes=_ENQUEUED)
 
-    async def delete(self, which: JobFilter) -> int:
-        return await self._write(
-            lambda execute: self._queries.delete(execute, which, self._now_us())
-        )
+    async def delete(self, which: JobFilter, *, told: Callable[[int], object] | None = None) -> int:
+        # What is to be deleted is found by the reader, so that the writer is not held up by it.
+        now, last = self._now_us(), await self._read(self._queries.last)
+        deleted = 0
+        while True:
+            found = await self._read(
+                lambda execute: self._queries.deletable(execute, which, last, _FOUND_AT_A_TIME, now)
+            )
+            for start in range(0, len(found), _DELETED_AT_A_TIME):
+                if start:
+                    await asyncio.sleep(_BREATH_S)
+                count = await self._write(
+                    partial(
+                        self._queries.delete,
+                        which=which,
+                        found=found[start : start + _DELETED_AT_A_TIME],
+                    )
+                )
+                deleted += count
+                if told is not None and count:
+                    told(count)
+            if len(found) < _FOUND_AT_A_TIME:
+                return deleted
 
     async def prune(self, keep_s: float, limit: int = 1000) -> int:
         return await self._write(
@@ -486,8 +523,14 @@ class SqliteLedger:
     async def parents(self, job_id: UUID) -> list[UUID]:
         return await self._read(lambda execute: self._queries.parents(execute, job_id))
 
-    async def counts(self) -> list[Counts]:
-        return await self._read(self._queries.counts)
+    async def children(self, job_id: UUID) -> list[UUID]:
+        return await self._read(lambda execute: self._queries.children(execute, job_id))
+
+    async def counts(self, states: frozenset[State] | None = None) -> list[Counts]:
+        return await self._read(lambda execute: self._queries.counts(execute, states))
+
+    async def waits(self) -> list[Wait]:
+        return await self._read(lambda execute: self._queries.waits(execute, self._now_us()))
 
     async def queues(self) -> list[QueueRow]:
         return await self._read(self._queries.queues)

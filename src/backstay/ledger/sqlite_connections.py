@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from backstay.errors import LedgerUnavailable
@@ -41,16 +42,24 @@ class Connection:
         path: an absolute path, or ``MEMORY``.
         prefix: of the tables' names.
         patience_s: how long to wait for others' locks.
+        create: whether to make the file and the tables where they are missing.
         checkpoint_pages: pages of the write-ahead log at which a commit moves them into the
             database; ``None``: SQLite's own, 1000.
     """
 
     def __init__(
-        self, path: str, prefix: str, patience_s: float, *, checkpoint_pages: int | None = None
+        self,
+        path: str,
+        prefix: str,
+        patience_s: float,
+        *,
+        create: bool = True,
+        checkpoint_pages: int | None = None,
     ) -> None:
         self.path = path
         self._prefix = prefix
         self._patience_s = patience_s
+        self._create = create
         self._checkpoint_pages = checkpoint_pages
         self._raw: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
@@ -121,13 +130,23 @@ class Connection:
                 "(2021) or newer; use a newer build of Python"
             )
         memory = self.path == MEMORY
+        if not self._create and not os.path.exists(self.path):
+            raise LedgerUnavailable(
+                f"there is no file {self.path}; an app makes it when it first starts. Is this the "
+                "right directory?"
+                if not memory
+                else "a ledger in memory lives in the process that opened it, and nobody else can "
+                "look at it; name the file or the server that the app keeps its jobs in"
+            )
         if not memory and not os.path.isdir(os.path.dirname(self.path)):
             raise LedgerUnavailable(
                 f"{named(self.path)} cannot be opened: there is no directory "
                 f"{os.path.dirname(self.path)!r}; create it"
             )
         raw = sqlite3.connect(
-            self.path,
+            # mode=rw: the file may have gone in this very moment.
+            self.path if self._create else Path(self.path).as_uri() + "?mode=rw",
+            uri=not self._create,
             # We wait in our own way: wait_for_lock().
             timeout=0.0,
             isolation_level=None,
@@ -148,9 +167,10 @@ class Connection:
     def _prepare(self, raw: sqlite3.Connection) -> None:
         raw.execute("PRAGMA synchronous = FULL")
         # Looked at first: nothing is changed in a file that is not ours.
-        migrate(raw, self._prefix, named(self.path))
+        migrate(raw, self._prefix, named(self.path), create=self._create)
         if self.path != MEMORY:
-            self._use_wal(raw)
+            if self._create:
+                self._use_wal(raw)
             # Taken as needed only; the default of 2 MB is small for a table with a history.
             raw.execute("PRAGMA cache_size = -16000")
             if self._checkpoint_pages is not None:

@@ -19,6 +19,7 @@ from backstay.ledger.rows import (
     Orphan,
     QueueRow,
     State,
+    Wait,
     WorkerRow,
 )
 from backstay.ledger.sqlite_rows import JOB_COLUMNS, from_us, job_row, to_us, to_uuid
@@ -26,6 +27,7 @@ from backstay.ledger.sqlite_rows import JOB_COLUMNS, from_us, job_row, to_us, to
 __all__ = ["Queries"]
 
 _IDS_AT_A_TIME = 500
+_NEWEST = 1000
 
 # What is few beside the history, by the partial indexes that list it. SQLite left to itself would
 # go through the whole table by id, to be spared the sorting.
@@ -39,24 +41,60 @@ _LISTED = {
     State.RETRYING: (("due", "state IN ('scheduled', 'retrying') AND state = 'retrying'"),),
 }
 _GIVEN_UP = frozenset({State.DISCARDED, State.CANCELLED})
+_SUCCEEDED = frozenset({State.SUCCEEDED})
+_SEQS = "WHERE seq IN (SELECT value FROM json_each(:these))"
 
-# One question for each partial index: what it covers, and what else must hold.
-_COUNTS = tuple(
-    "SELECT queue, task, state, count(*) FROM {p}jobs "  # noqa: S608
-    f"INDEXED BY {{p}}jobs_{index} WHERE {where} GROUP BY state, queue, task"
-    for index, where in (
-        ("finished", "finished_at IS NOT NULL"),
-        ("available", "state = 'available' AND gate IS NULL"),
-        ("gated", "state = 'available' AND gate IS NOT NULL"),
-        ("due", "state IN ('scheduled', 'retrying')"),
-        ("running", "state = 'running'"),
-        ("waiting", "state = 'waiting'"),
+# What is counted by which index: one question each.
+_COUNTED = {
+    **_LISTED,
+    State.WAITING: (("waiting", "state = 'waiting'"),),
+    **{
+        state: (("finished", f"finished_at IS NOT NULL AND state = '{state.value}'"),)
+        for state in FINISHED
+    },
+}
+_COUNT = "SELECT queue, task, count(*) FROM {p}jobs INDEXED BY {p}jobs_%s WHERE %s GROUP BY 1, 2"
+
+# The next queue after one, and the first of it in line: since when could it have been started?
+# Those of an ordinary kind wait in the order in which they came, and only jobs of higher priority
+# can be in front of them.
+_NEXT_QUEUE = (
+    "SELECT queue FROM {p}jobs INDEXED BY {p}jobs_%s WHERE %s AND queue > :queue "
+    "ORDER BY queue LIMIT 1"
+)
+_FIRST = (
+    "SELECT %s FROM {p}jobs INDEXED BY {p}jobs_%s WHERE %s AND queue = :queue %s "
+    "ORDER BY %s LIMIT 1"
+)
+_WAITS = tuple(
+    (_NEXT_QUEUE % (index, where), _FIRST % (since, index, where, more, since))
+    for index, where, since, more in (
+        (
+            "available",
+            "state = 'available' AND gate IS NULL",
+            "rank",
+            "AND priority = 0",
+        ),
+        (
+            "unlike",
+            "state = 'available' AND (priority <> 0 OR gate IS NOT NULL)",
+            "rank + priority * 600000000",
+            "",
+        ),
+        ("due", "state IN ('scheduled', 'retrying')", "run_at", "AND run_at <= :now"),
     )
 )
-_NEXT_KIND = (
-    "SELECT queue, task FROM {p}jobs INDEXED BY {p}jobs_finished "
-    "WHERE finished_at IS NOT NULL AND state = :state AND (queue, task) > (:queue, :task) "
-    "ORDER BY queue, task LIMIT 1"
+# The next task of the same queue, else the first of the next one. Not (queue, task) > (...), for
+# which SQLite goes through all of the queue.
+_NEXT_KIND = tuple(
+    "SELECT queue, task FROM {p}jobs INDEXED BY {p}jobs_finished "  # noqa: S608
+    f"WHERE finished_at IS NOT NULL AND state = :state AND {after} ORDER BY queue, task LIMIT 1"
+    for after in ("queue = :queue AND task > :task", "queue > :queue")
+)
+_LATEST_OF_KIND = (
+    "SELECT seq, id FROM {p}jobs INDEXED BY {p}jobs_finished WHERE finished_at IS NOT NULL "
+    "AND state = :state AND queue = :kind_queue AND task = :kind_task AND %s "
+    "ORDER BY +id DESC LIMIT :limit"
 )
 _OF_KIND = (
     "SELECT seq, id FROM {p}jobs INDEXED BY {p}jobs_finished "
@@ -124,6 +162,14 @@ class Queries:
         self, execute: Execute, which: JobFilter, limit: int, before: UUID | None, now: int
     ) -> list[JobRow]:
         """Jobs that match, the newest first."""
+        if limit <= 0:
+            return []
+        if which.states is None and (which.queue is not None or which.task is not None):
+            which = replace(which, states=frozenset(State))
+        if which.ids is None and which.states is not None:
+            found = self._among_the_newest(execute, which, limit, before, now)
+            if found is not None:
+                return found
         jobs: list[JobRow] = []
         for narrow in self._narrow(which):
             where, parameters = _conditions(narrow, now)
@@ -131,16 +177,76 @@ class Queries:
             if before is not None:
                 where += f" AND {column} < :before"
                 parameters["before"] = before.bytes
-            rows = execute(
-                self._ours(
-                    f"SELECT {JOB_COLUMNS} FROM {{p}}jobs {where} "  # noqa: S608
-                    f"ORDER BY {column} DESC LIMIT :limit"
-                ),
-                {**parameters, "limit": max(0, limit)},
-            )
-            jobs.extend(job_row(row, now) for row in rows)
+            parameters["limit"] = limit
+            if column == "+id":
+                # Only the ids are sorted: whole rows are large.
+                where = f"SELECT seq FROM {{p}}jobs {where} ORDER BY +id DESC LIMIT :limit"  # noqa: S608
+                where = f"WHERE seq IN ({where})"
+            elif _is_history(narrow):
+                seqs = self._latest_of_kinds(execute, narrow, where, parameters)
+                where, parameters = _SEQS, {"these": json.dumps(seqs), "limit": limit}
+            jobs += self._select(execute, where, parameters, now)
         jobs.sort(key=lambda job: job.id.int, reverse=True)
-        return jobs[: max(0, limit)]
+        return jobs[:limit]
+
+    def _select(
+        self, execute: Execute, where: str, parameters: dict[str, Any], now: int
+    ) -> list[JobRow]:
+        column = "+id" if "seq IN" in where else "id"
+        rows = execute(
+            self._ours(
+                f"SELECT {JOB_COLUMNS} FROM {{p}}jobs {where} "  # noqa: S608
+                f"ORDER BY {column} DESC LIMIT :limit"
+            ),
+            parameters,
+        )
+        return [job_row(row, now) for row in rows]
+
+    def _among_the_newest(
+        self, execute: Execute, which: JobFilter, limit: int, before: UUID | None, now: int
+    ) -> list[JobRow] | None:
+        """What matches, if a full page does among the newest; ``None`` if not.
+
+        Where much matches, that is quicker than sorting all of it.
+        """
+        upper = b"\xff" * 17 if before is None else before.bytes
+        edge = execute(
+            self._ours(
+                "SELECT id FROM {p}jobs WHERE id < :before ORDER BY id DESC LIMIT 1 OFFSET :newest"
+            ),
+            {"before": upper, "newest": max(_NEWEST, 4 * limit)},
+        )
+        if not edge:
+            return None
+        where, parameters = _conditions(replace(which, states=None), now)
+        found = self._select(
+            execute,
+            f"{where} AND +{_in_states(which.states)} AND id < :before AND id > :edge",
+            {**parameters, "before": upper, "edge": edge[0][0], "limit": limit},
+            now,
+        )
+        return found if len(found) == limit else None
+
+    def _latest_of_kinds(
+        self, execute: Execute, which: JobFilter, where: str, parameters: dict[str, Any]
+    ) -> list[int]:
+        """``seq`` of the newest of each kind that match."""
+        found: list[tuple[bytes, int]] = []
+        statement = self._ours(_LATEST_OF_KIND % where.removeprefix("WHERE "))
+        for kind in self._kinds(execute, State.SUCCEEDED, queue=which.queue):
+            if which.task in (None, kind["task"]):
+                rows = execute(
+                    statement,
+                    {
+                        **parameters,
+                        "state": kind["state"],
+                        "kind_queue": kind["queue"],
+                        "kind_task": kind["task"],
+                    },
+                )
+                found += [(raw, seq) for seq, raw in rows]
+        found.sort(reverse=True)
+        return [seq for _, seq in found[: parameters["limit"]]]
 
     def given_up(
         self, execute: Execute, which: JobFilter, now: int
@@ -163,22 +269,59 @@ class Queries:
             )
         return found
 
-    def delete(self, execute: Execute, which: JobFilter, now: int) -> int:
-        """Delete matching jobs that have finished."""
-        wanted = FINISHED if which.states is None else which.states & FINISHED
-        deleted = 0
-        for narrow in self._narrow(replace(which, states=wanted)):
-            where, parameters = _conditions(narrow, now)
-            if self._has_edges(execute):
-                execute(
-                    self._ours(
-                        "DELETE FROM {p}edges WHERE child IN "  # noqa: S608
-                        f"(SELECT id FROM {{p}}jobs {where})"
-                    ),
-                    parameters,
-                )
-            execute(self._ours(f"DELETE FROM {{p}}jobs {where}"), parameters)  # noqa: S608
-            deleted += execute("SELECT changes()", {})[0][0]
+    def last(self, execute: Execute) -> int:
+        """``seq`` of the newest row, 0 if there is none."""
+        found: int = execute(self._ours("SELECT coalesce(max(seq), 0) FROM {p}jobs"), {})[0][0]
+        return found
+
+    def deletable(
+        self, execute: Execute, which: JobFilter, last: int, limit: int, now: int
+    ) -> list[tuple[int, bytes]]:
+        """``seq`` and ``id`` of matching jobs that have finished, up to ``last``, ``limit`` at
+        most.
+        """
+        found: list[Any] = []
+        for narrow in self._narrow(replace(which, states=_finished(which))):
+            index = ""
+            if which.ids is None and (which.queue is not None or narrow.states == _SUCCEEDED):
+                index = "INDEXED BY {p}jobs_finished"
+                where, parameters = _conditions(replace(narrow, states=None), now)
+                where += f" AND finished_at IS NOT NULL AND {_in_states(narrow.states)}"
+            else:
+                where, parameters = _conditions(narrow, now)
+            found += execute(
+                self._ours(
+                    f"SELECT seq, id FROM {{p}}jobs {index} {where} "  # noqa: S608
+                    "AND +seq <= :last LIMIT :most"
+                ),
+                {**parameters, "last": last, "most": limit - len(found)},
+            )
+            if len(found) >= limit:
+                break
+        return found
+
+    def delete(self, execute: Execute, which: JobFilter, found: Sequence[tuple[int, bytes]]) -> int:
+        """Delete what was ``deletable`` and is still there and finished; how many there were."""
+        # By both: seq is quick, and given to another row once the last one is gone.
+        these = {
+            "seqs": json.dumps([seq for seq, _ in found]),
+            "ids": json.dumps([raw.hex().upper() for _, raw in found]),
+        }
+        where = (
+            "WHERE seq IN (SELECT value FROM json_each(:seqs)) "
+            "AND hex(id) IN (SELECT value FROM json_each(:ids)) "
+            f"AND +{_in_states(_finished(which))}"  # noqa: S608
+        )
+        if self._has_edges(execute):
+            execute(
+                self._ours(
+                    "DELETE FROM {p}edges WHERE child IN "  # noqa: S608
+                    f"(SELECT id FROM {{p}}jobs {where})"
+                ),
+                these,
+            )
+        execute(self._ours(f"DELETE FROM {{p}}jobs {where}"), these)  # noqa: S608
+        deleted: int = execute("SELECT changes()", {})[0][0]
         return deleted
 
     def prune(self, execute: Execute, keep_s: float, limit: int, now: int) -> int:
@@ -209,10 +352,15 @@ class Queries:
         execute(self._ours("DELETE FROM {p}gates WHERE stale_at < :now"), {"now": now})
         return len(found)
 
-    def _kinds(self, execute: Execute, state: State) -> Iterator[dict[str, str]]:
+    def _kinds(
+        self, execute: Execute, state: State, *, queue: str | None = None
+    ) -> Iterator[dict[str, str]]:
         """The queues and tasks that have finished jobs: one step through the index for each."""
-        kind = {"state": state.value, "queue": "", "task": ""}
-        while rows := execute(self._ours(_NEXT_KIND), kind):
+        kind = {"state": state.value, "queue": queue or "", "task": ""}
+        next_task, next_queue = map(self._ours, _NEXT_KIND)
+        while rows := (
+            execute(next_task, kind) or (execute(next_queue, kind) if queue is None else [])
+        ):
             kind["queue"], kind["task"] = rows[0]
             yield kind
 
@@ -224,14 +372,34 @@ class Queries:
         )
         return [to_uuid(raw) for (raw,) in rows]
 
-    def counts(self, execute: Execute) -> list[Counts]:
+    def children(self, execute: Execute, job_id: UUID) -> list[UUID]:
+        """The oldest first."""
+        rows = execute(
+            self._ours("SELECT child FROM {p}edges WHERE parent = :id ORDER BY child"),
+            {"id": job_id.bytes},
+        )
+        return [to_uuid(raw) for (raw,) in rows]
+
+    def counts(self, execute: Execute, states: frozenset[State] | None = None) -> list[Counts]:
         """By queue, task and state."""
         sums: dict[tuple[str, str, State], int] = {}
-        for statement in _COUNTS:
-            for queue, task, state, jobs in execute(self._ours(statement), {}):
-                key = queue, task, State(state)
-                sums[key] = sums.get(key, 0) + jobs
+        for state in State if states is None else sorted(states):
+            for part in _COUNTED[state]:
+                for queue, task, jobs in execute(self._ours(_COUNT % part), {}):
+                    key = queue, task, state
+                    sums[key] = sums.get(key, 0) + jobs
         return [Counts(*key, jobs) for key, jobs in sorted(sums.items())]
+
+    def waits(self, execute: Execute, now: int) -> list[Wait]:
+        """By queue."""
+        since: dict[str, int] = {}
+        for next_queue, first in _WAITS:
+            at = {"queue": "", "now": now}
+            while rows := execute(self._ours(next_queue), at):
+                (at["queue"],) = rows[0]
+                for (then,) in execute(self._ours(first), at):
+                    since[rows[0][0]] = min(since.get(rows[0][0], then), then)
+        return [Wait(queue, max(0.0, (now - then) / 1e6)) for queue, then in sorted(since.items())]
 
     def _has_edges(self, execute: Execute) -> bool:
         return bool(execute(self._ours("SELECT 1 FROM {p}edges LIMIT 1"), {}))
@@ -426,7 +594,11 @@ def _conditions(which: JobFilter, now: int) -> tuple[str, dict[str, Any]]:
         clause, parameters = _id_in(which.ids)
         clauses.append(clause)
     if which.states is not None:
-        clauses.append(_state_clause(which.states, by_id=which.ids is not None))
+        clauses.append(
+            _state_clause(
+                which.states, by_id=which.ids is not None, in_queue=which.queue is not None
+            )
+        )
     for name, value in (("task", which.task), ("queue", which.queue)):
         if value is not None:
             clauses.append(f"{name} = :{name}")
@@ -441,20 +613,38 @@ def _conditions(which: JobFilter, now: int) -> tuple[str, dict[str, Any]]:
     return "WHERE " + (" AND ".join(clauses) or "1"), parameters
 
 
-def _state_clause(states: frozenset[State], *, by_id: bool) -> str:
-    listed = ", ".join(f"'{state.value}'" for state in sorted(states))
+def _state_clause(states: frozenset[State], *, by_id: bool, in_queue: bool) -> str:
     if by_id:
-        return f"+state IN ({listed})"
+        return f"+{_in_states(states)}"
     if states <= _GIVEN_UP:
-        return f"state IN ('discarded', 'cancelled') AND state IN ({listed})"
+        return f"state IN ('discarded', 'cancelled') AND {_in_states(states)}"
     (state,) = states
     if state is State.SUCCEEDED:
         # Most rows are: going through them by id beats sorting what an index would find.
         return "+state = 'succeeded'"
     if state is State.WAITING:
         return "state = 'waiting'"
+    of_queue = " AND queue = :queue" if in_queue else ""
     found = " UNION ALL ".join(
-        f"SELECT seq FROM {{p}}jobs INDEXED BY {{p}}jobs_{index} WHERE {where}"  # noqa: S608
+        f"SELECT seq FROM {{p}}jobs INDEXED BY {{p}}jobs_{index} WHERE {where}{of_queue}"  # noqa: S608
         for index, where in _LISTED[state]
     )
     return f"seq IN ({found})"
+
+
+def _in_states(states: frozenset[State] | None) -> str:
+    listed = ", ".join(f"'{state.value}'" for state in sorted(states or ()))
+    return f"state IN ({listed})"
+
+
+def _finished(which: JobFilter) -> frozenset[State]:
+    return FINISHED if which.states is None else which.states & FINISHED
+
+
+def _is_history(which: JobFilter) -> bool:
+    """Whether only an index by queue and task tells these from the rest of the history."""
+    return (
+        which.ids is None
+        and which.states == _SUCCEEDED
+        and (which.queue is not None or which.task is not None)
+    )

@@ -28,6 +28,7 @@ class FakeClock:
         self._ids = itertools.count(1)
         self._order = itertools.count()
         self._timers: list[tuple[float, int, _FakeTimer]] = []
+        self._polls: list[tuple[float, int, _FakeTimer]] = []
         self._sleepers_changed = asyncio.Event()
 
     def now(self) -> datetime:
@@ -46,6 +47,13 @@ class FakeClock:
     def call_later(self, delay_s: float, call: Callable[[], object]) -> _FakeTimer:
         timer = _FakeTimer(call)
         heapq.heappush(self._timers, (self._elapsed_s + delay_s, next(self._order), timer))
+        self._sleepers_changed.set()
+        return timer
+
+    def poll_later(self, delay_s: float, call: Callable[[], object]) -> _FakeTimer:
+        """Like ``call_later``, but at the end of the ``advance`` that comes past it, and once."""
+        timer = _FakeTimer(call)
+        heapq.heappush(self._polls, (self._elapsed_s + delay_s, next(self._order), timer))
         self._sleepers_changed.set()
         return timer
 
@@ -73,18 +81,35 @@ class FakeClock:
             self._sleepers_changed.clear()
             await self._sleepers_changed.wait()
 
+    async def until_polling(self, count: int = 1) -> None:
+        """Wait until ``count`` calls that look around now and then are waiting for this clock."""
+        while sum(not timer.cancelled for _, _, timer in self._polls) < count:
+            self._sleepers_changed.clear()
+            await self._sleepers_changed.wait()
+
     async def advance(self, seconds: float) -> None:
-        """Let time pass, making each call at its time and giving tasks a chance to react to it."""
+        """Let time pass, making each call at its time and giving tasks a chance to react to it.
+
+        Whoever looks around now and then (a worker for due jobs, say) looks once, at the end.
+        """
         end_s = self._elapsed_s + seconds
         while self._timers and self._timers[0][0] <= end_s:
             at_s, _, timer = heapq.heappop(self._timers)
             self._move_to(max(at_s, self._elapsed_s))
-            if not timer.cancelled:
-                timer.call()
-                # One turn wakes who waited for this; a few let the consequences follow.
-                for _ in range(5):
-                    await asyncio.sleep(0)
+            await self._make(timer)
         self._move_to(end_s)
+        due = [each for each in self._polls if each[0] <= end_s]
+        self._polls = [each for each in self._polls if each[0] > end_s]
+        heapq.heapify(self._polls)
+        for _, _, timer in sorted(due):
+            await self._make(timer)
+
+    async def _make(self, timer: _FakeTimer) -> None:
+        if not timer.cancelled:
+            timer.call()
+            # One turn wakes who waited for this; a few let the consequences follow.
+            for _ in range(5):
+                await asyncio.sleep(0)
 
     def _move_to(self, elapsed_s: float) -> None:
         self._now += timedelta(seconds=elapsed_s - self._elapsed_s)
