@@ -27,9 +27,15 @@ logger = logging.getLogger("backstay.tasks")
 
 
 class Job:
-    """One call on its way through a thread."""
+    """One call on its way through a thread.
 
-    __slots__ = ("abandoned", "call", "future", "running", "variables")
+    Attributes:
+        running: a thread is at it.
+        abandoned: nobody waits for it any more.
+        at_end: called in its thread when an abandoned call has come to its end after all.
+    """
+
+    __slots__ = ("abandoned", "at_end", "call", "future", "running", "variables")
 
     def __init__(
         self,
@@ -42,6 +48,7 @@ class Job:
         self.future = future
         self.running = False
         self.abandoned = False
+        self.at_end: Callable[[], object] | None = None
 
 
 class ThreadPool:
@@ -142,6 +149,8 @@ class ThreadPool:
             if abandoned:
                 if error is not None:
                     logger.warning("a task that had been given up failed later", exc_info=error)
+                if job.at_end is not None:
+                    job.at_end()
                 return  # this thread has been replaced
             self._deliver(job, value, error)
             del job, value, error  # an idle thread should keep nobody's arguments alive

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -45,8 +46,10 @@ class FastClock:
     def monotonic(self) -> float:
         return self._system.monotonic() * self._speed
 
-    def call_later(self, delay_s: float, call: object) -> Timer:
-        return self._system.call_later(delay_s / self._speed, call)  # type: ignore[arg-type]
+    def call_later(self, delay_s: float, call: Callable[[], object]) -> Timer:
+        return self._system.call_later(delay_s / self._speed, call)
+
+    poll_later = call_later
 
     async def sleep(self, delay_s: float) -> None:
         await self._system.sleep(delay_s / self._speed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -18,6 +18,7 @@ from backstay.ledger.rows import (
     JobRow,
     QueueRow,
     State,
+    Wait,
     WorkerRow,
 )
 
@@ -44,7 +45,7 @@ def a_job(
         "attempt": 0 if state in {State.AVAILABLE, State.SCHEDULED, State.WAITING} else 1,
         "max_attempts": 5,
         "args": '{"order_id": 17}',
-        "meta": {"correlation_id": "c0ffee"},
+        "meta": {"correlation": "c0ffee"},
         "created_at": created,
         "run_at": created,
     }
@@ -68,6 +69,7 @@ class Shelf:
         self.parents_of: dict[UUID, list[UUID]] = {}
         self.at = NOON
         self.asked: list[tuple[UUID, ...]] = []
+        self.counted: list[frozenset[State] | None] = []
         self.broken: Exception | None = None
 
     @property
@@ -87,7 +89,7 @@ class Shelf:
         if self.broken is not None:
             raise self.broken
 
-    async def open(self) -> None:
+    async def open(self, *, create: bool = True) -> None:
         self._work()
 
     async def close(self) -> None:
@@ -133,10 +135,27 @@ class Shelf:
     async def parents(self, child: UUID) -> list[UUID]:
         return self.parents_of.get(child, [])
 
-    async def counts(self) -> list[Counts]:
+    async def children(self, parent: UUID) -> list[UUID]:
+        return [child for child, parents in self.parents_of.items() if parent in parents]
+
+    async def counts(self, states: frozenset[State] | None = None) -> list[Counts]:
         self._work()
-        found = Counter((each.queue, each.task, each.state) for each in self.rows.values())
+        self.counted.append(states)
+        found = Counter(
+            (each.queue, each.task, each.state)
+            for each in self.rows.values()
+            if states is None or each.state in states
+        )
         return [Counts(*key, jobs) for key, jobs in found.items()]
+
+    async def waits(self) -> list[Wait]:
+        self._work()
+        oldest: dict[str, float] = {}
+        for each in self.rows.values():
+            if each.state is State.AVAILABLE:
+                waited_s = (self.at - each.run_at).total_seconds()
+                oldest[each.queue] = max(waited_s, oldest.get(each.queue, 0.0))
+        return [Wait(*each) for each in sorted(oldest.items())]
 
     async def queues(self) -> list[QueueRow]:
         return [self.queue_rows[name] for name in sorted(self.queue_rows)]
@@ -168,8 +187,10 @@ class Shelf:
                 done.append(row.id)
         return done
 
-    async def delete(self, which: JobFilter) -> int:
+    async def delete(self, which: JobFilter, *, told: Callable[[int], object] | None = None) -> int:
         gone = [each for each in self._matching(which) if each.state in FINISHED]
         for each in gone:
             del self.rows[each.id]
+        if told is not None and gone:
+            told(len(gone))
         return len(gone)

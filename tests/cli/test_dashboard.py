@@ -11,6 +11,7 @@ from rich.console import Console
 from backstay.cli.dashboard import allot, dashboard, sparkline
 from backstay.cli.sampling import Sample, Sampler
 from backstay.ledger import QueueRow, State, WorkerRow
+from backstay.testing import FakeClock
 from tests.cli.shelf import NOON, Shelf, a_job
 from tests.support import async_test
 
@@ -53,7 +54,7 @@ def busy(scale: int = 1) -> Shelf:
 
 
 async def sampled(shelf: Shelf, times: int = 3) -> Sample:
-    sampler = Sampler(shelf.ledger)
+    sampler = Sampler(shelf.ledger, FakeClock())
     for _ in range(times):
         sample = await sampler.take()
         shelf.at += timedelta(seconds=1)

@@ -177,3 +177,11 @@ def test_counts_have_a_plural() -> None:
     assert counted(1) == "1 job"
     assert counted(2_000) == "2,000 jobs"
     assert job_id(1) < job_id(2)
+
+
+def test_many_children_are_shown_in_part_and_counted() -> None:
+    children = [a_job(n, task=f"child-{n}", state=State.WAITING) for n in range(2, 5)]
+    page = drawn(job_page(a_job(), NOON, children=children, more_children=1_200), 100)
+    assert page.count("children") == 1
+    assert f"{children[2].id} child-4 waiting" in page
+    assert "… and 1,200 more; all with --json" in page

@@ -131,6 +131,14 @@ def test_a_jobs_parents_are_shown(file: Path) -> None:
     assert backstay("jobs", "show", child, "--json").json["parents"] == [str(parent)]
 
 
+def test_a_jobs_children_are_shown_with_their_states(file: Path) -> None:
+    (parent,) = write(file, job("shop.parent"))
+    (child,) = write(file, job("shop.child", after=(parent,)))
+    assert f"{child} shop.child waiting" in backstay("jobs", "show", parent).out
+    shown = backstay("jobs", "show", parent, "--json").json
+    assert shown["children"] == [{"id": str(child), "state": "waiting"}]
+
+
 def test_json_of_a_job_has_its_result_and_all_its_failures(file: Path) -> None:
     (job_id,) = write(file, job())
     run_all(file, succeed)

@@ -2,13 +2,13 @@
 
 import json
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from backstay.cli.sampling import Sampler, alive, queue_samples
 from backstay.errors import LedgerUnavailable
-from backstay.ledger import JobRow, QueueRow, State, WorkerRow
+from backstay.ledger import Counts, QueueRow, State, WorkerRow
+from backstay.testing import FakeClock
 from tests.cli.shelf import NOON, Shelf, a_job
 from tests.support import async_test
 
@@ -23,7 +23,7 @@ def finish(shelf: Shelf, count: int) -> None:
 @async_test
 async def test_throughput_is_the_difference_of_samples() -> None:
     shelf = Shelf()
-    sampler = Sampler(shelf.ledger)
+    sampler = Sampler(shelf.ledger, FakeClock())
     assert (await sampler.take()).throughput.now is None
     finish(shelf, 30)
     shelf.at += timedelta(seconds=2)
@@ -40,7 +40,7 @@ async def test_throughput_is_the_difference_of_samples() -> None:
 @async_test
 async def test_the_minute_forgets_what_is_older() -> None:
     shelf = Shelf()
-    sampler = Sampler(shelf.ledger)
+    sampler = Sampler(shelf.ledger, FakeClock())
     await sampler.take()
     finish(shelf, 600)
     for _ in range(130):
@@ -54,7 +54,7 @@ async def test_the_minute_forgets_what_is_older() -> None:
 async def test_pruning_is_no_negative_work() -> None:
     shelf = Shelf()
     finish(shelf, 10)
-    sampler = Sampler(shelf.ledger)
+    sampler = Sampler(shelf.ledger, FakeClock())
     await sampler.take()
     shelf.rows.clear()
     shelf.at += timedelta(seconds=1)
@@ -64,7 +64,7 @@ async def test_pruning_is_no_negative_work() -> None:
 @async_test
 async def test_two_samples_at_the_same_time_measure_nothing() -> None:
     shelf = Shelf()
-    sampler = Sampler(shelf.ledger)
+    sampler = Sampler(shelf.ledger, FakeClock())
     await sampler.take()
     assert (await sampler.take()).throughput.now is None
 
@@ -79,62 +79,47 @@ async def test_queues_are_those_declared_and_those_with_jobs() -> None:
 
 
 @async_test
-async def test_the_oldest_of_a_short_queue_is_exact() -> None:
+async def test_a_queue_says_how_long_its_oldest_has_waited() -> None:
     shelf = Shelf(a_job(1, age_s=5000), a_job(2, age_s=10), a_job(3, state=State.RUNNING))
-    (sample,) = await queue_samples(shelf.ledger)
-    assert (sample.oldest_s, sample.oldest_exact) == (5000, True)
-
-
-@pytest.mark.parametrize("oldest_s", [3.0, 500.0, 90_000.0, 40_000_000.0])
-def test_the_oldest_of_a_long_queue_is_at_least_half_as_old_as_it_is_said(oldest_s: float) -> None:
-    rows = [a_job(n, age_s=oldest_s * n / 400) for n in range(1, 401)]
-
-    @async_test
-    async def check() -> None:
-        (sample,) = await queue_samples(Shelf(*rows).ledger)
-        assert not sample.oldest_exact
-        assert sample.oldest_s is not None
-        assert oldest_s / 2 <= sample.oldest_s <= oldest_s
-
-    check()
+    shelf.queue_rows = {"images": QueueRow(name="images")}
+    default, images = await queue_samples(shelf.ledger)
+    assert (default.oldest_s, images.oldest_s) == (5000, None)
 
 
 @async_test
-async def test_a_long_queue_is_asked_less_the_second_time() -> None:
-    class Counting(Shelf):
-        finds = 0
+async def test_a_history_that_takes_long_to_count_is_counted_seldom() -> None:
+    clock = FakeClock()
 
-        async def find(self, *arguments: Any, **more: Any) -> list[JobRow]:
-            self.finds += 1
-            return await super().find(*arguments, **more)
+    class Slow(Shelf):
+        async def counts(self, states: frozenset[State] | None = None) -> list[Counts]:
+            if states is not None and State.SUCCEEDED in states:
+                await clock.advance(1)
+            return await super().counts(states)
 
-    rows = [a_job(n, age_s=90_000 * n / 400) for n in range(1, 401)]
-    shelf = Counting(*rows)
-    sampler = Sampler(shelf.ledger)
+    shelf = Slow(a_job(1, state=State.CANCELLED), a_job(2))
+    sampler = Sampler(shelf.ledger, clock)
     first = await sampler.take()
-    cost, shelf.finds = shelf.finds, 0
-    second = await sampler.take()
-    assert shelf.finds < cost / 2
-    oldest = [each.queues[0].oldest_s for each in (first, second)]
-    assert all(each is not None and 45_000 <= each <= 90_000 for each in oldest)
-
-
-@async_test
-async def test_a_long_queue_that_was_worked_off_is_measured_afresh() -> None:
-    rows = [a_job(n, age_s=90_000 * n / 400) for n in range(1, 401)]
-    shelf = Shelf(*rows)
-    sampler = Sampler(shelf.ledger)
-    await sampler.take()
-    shelf.rows = {each.id: each for each in (a_job(n, age_s=60 * n / 400) for n in range(1, 401))}
-    oldest_s = (await sampler.take()).queues[0].oldest_s
-    assert oldest_s is not None
-    assert 30 <= oldest_s <= 60
+    finish(shelf, 30)
+    shelf.put(next(iter(shelf.rows.values())), state=State.DISCARDED)
+    for _ in range(5):
+        shelf.at += timedelta(seconds=1)
+        await clock.advance(1)
+        sample = await sampler.take()
+    assert sample.totals[State.CANCELLED] == first.totals[State.CANCELLED] == 1, "as last counted"
+    assert State.SUCCEEDED not in sample.totals
+    assert sample.totals[State.DISCARDED] == 1, "what is live or needs somebody is counted anew"
+    assert sum(State.SUCCEEDED in (each or ()) for each in shelf.counted) == 1
+    assert (await sampler.take(thoroughly=True)).totals[State.SUCCEEDED] == 30
+    finish(shelf, 10)
+    await clock.advance(21)
+    shelf.at += timedelta(seconds=20)
+    assert (await sampler.take()).throughput.now == 0.5
 
 
 @async_test
 async def test_the_slowest_come_first() -> None:
     shelf = Shelf(*(a_job(n, state=State.RUNNING, age_s=n * 10) for n in (2, 5, 1)))
-    sample = await Sampler(shelf.ledger).take()
+    sample = await Sampler(shelf.ledger, FakeClock()).take()
     assert [(NOON - each.created_at).total_seconds() for each in sample.slowest] == [50, 20, 10]
 
 
@@ -144,7 +129,7 @@ async def test_failing_tasks_have_their_counts_and_their_latest_failure() -> Non
     new = a_job(2, state=State.RETRYING, age_s=40, errors=({"message": "new"},))
     other = a_job(3, state=State.DISCARDED, task="other")
     fine = a_job(4, state=State.SUCCEEDED, task="fine")
-    first, second = (await Sampler(Shelf(old, new, other, fine).ledger).take()).failing
+    first, second = (await Sampler(Shelf(old, new, other, fine).ledger, FakeClock()).take()).failing
     assert (first.task, first.retrying, first.discarded) == (new.task, 1, 1)
     assert first.last == new
     assert (second.task, second.retrying, second.discarded) == ("other", 0, 1)
@@ -152,7 +137,7 @@ async def test_failing_tasks_have_their_counts_and_their_latest_failure() -> Non
 
 @async_test
 async def test_a_sample_of_nothing_is_a_sample() -> None:
-    sample = await Sampler(Shelf().ledger).take()
+    sample = await Sampler(Shelf().ledger, FakeClock()).take()
     assert (sample.queues, sample.workers, sample.slowest, sample.failing) == ([], [], [], [])
 
 
@@ -162,7 +147,7 @@ async def test_a_sample_is_json() -> None:
     shelf.worker_rows = [
         WorkerRow(id="w", host="h", pid=1, lease_s=10, concurrency=5, queues=("mail",))
     ]
-    shown = json.loads(json.dumps((await Sampler(shelf.ledger).take()).as_json()))
+    shown = json.loads(json.dumps((await Sampler(shelf.ledger, FakeClock()).take()).as_json()))
     assert shown["jobs"]["running"] == 1
     assert shown["workers"][0]["alive"] is True
     assert shown["queues"][0]["jobs"]["available"] == 1
@@ -173,7 +158,7 @@ async def test_a_broken_database_is_told() -> None:
     shelf = Shelf()
     shelf.break_down()
     with pytest.raises(LedgerUnavailable):
-        await Sampler(shelf.ledger).take()
+        await Sampler(shelf.ledger, FakeClock()).take()
 
 
 def test_a_worker_is_alive_until_its_lease_is_over() -> None:

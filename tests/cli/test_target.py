@@ -12,8 +12,9 @@ import pytest
 from backstay.cli.refusal import Refusal
 from backstay.cli.screen import Screen
 from backstay.cli.target import choose, look
-from backstay.errors import BackstayError, BadJob, LedgerUnavailable
+from backstay.errors import BackstayError, BadJob, LedgerMismatch, LedgerUnavailable
 from backstay.ledger import JobFilter, JobRow, Ledger, new_ledger
+from backstay.ledger.sqlite import SqliteLedger
 from backstay.settings import Settings
 from tests.cli.terminal import WORKER, backstay, job, with_ledger, write
 from tests.ledger.databases import POSTGRES_URL, fresh_schema, need_postgres
@@ -104,12 +105,12 @@ def test_databases_nobody_speaks_to_are_refused(database: str) -> None:
 
 @pytest.mark.parametrize("database", ["memory://", "sqlite://", "sqlite:///:memory:"])
 def test_memory_is_nobody_elses_to_look_at(database: str) -> None:
-    with pytest.raises(Refusal, match="in the memory of the process"):
+    with pytest.raises(LedgerUnavailable, match="lives in the process that opened it"):
         look(choose(database), Screen(), newest)
 
 
 def test_looking_makes_no_file(here: Path) -> None:
-    with pytest.raises(Refusal, match=r"there is no file .*shop\.db"):
+    with pytest.raises(LedgerUnavailable, match=r"there is no file .*shop\.db"):
         look(choose("sqlite:///shop.db"), Screen(), newest)
     assert list(here.iterdir()) == []
 
@@ -119,23 +120,23 @@ def test_looking_makes_no_tables(here: Path) -> None:
     connection.execute("CREATE TABLE orders (id)")
     connection.close()
     before = (here / "other.db").read_bytes()
-    with pytest.raises(Refusal, match="holds no jobs.* 1 other table"):
+    with pytest.raises(LedgerUnavailable, match="holds no jobs.* 1 other table"):
         look(choose("other.db"), Screen(), newest)
-    with pytest.raises(Refusal, match="no table's name begins with 'else_'"):
+    with pytest.raises(LedgerUnavailable, match="no table's name begins with 'else_'"):
         look(choose("other.db", prefix="else_"), Screen(), newest)
     assert (here / "other.db").read_bytes() == before
 
 
 def test_an_empty_file_is_no_ledger(here: Path) -> None:
     (here / "empty.db").touch()
-    with pytest.raises(Refusal, match="it is empty"):
+    with pytest.raises(LedgerUnavailable, match="it is empty"):
         look(choose("empty.db"), Screen(), newest)
     assert (here / "empty.db").stat().st_size == 0
 
 
 def test_a_file_that_is_something_else_is_refused(here: Path) -> None:
     (here / "note.txt").write_text("dear diary, " * 200)
-    with pytest.raises(Refusal, match="is no SQLite database"):
+    with pytest.raises(LedgerMismatch, match="is no SQLite database"):
         look(choose("note.txt"), Screen(), newest)
 
 
@@ -160,6 +161,28 @@ def test_paths_with_spaces_and_umlauts_are_found(here: Path) -> None:
     write(folder / "mein shop.db", job())
     found: Any = look(choose(str(folder / "mein shop.db")), Screen(), newest)
     assert len(found) == 1
+
+
+def test_a_locked_file_is_given_up_sooner_than_by_an_app(here: Path) -> None:
+    write(here / "shop.db")
+    ledger = choose("sqlite:///shop.db").ledger
+    assert isinstance(ledger, SqliteLedger)
+    assert ledger._patience_s == 5.0
+
+
+def test_looking_makes_no_tables_on_a_server_either(here: Path) -> None:
+    need_postgres()
+    with fresh_schema() as (schema, engine):
+        for name in (schema, f"{schema}_none"):
+            with pytest.raises(LedgerUnavailable, match="there are no jobs in it"):
+                look(choose(POSTGRES_URL, schema=name), Screen(), newest)
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT count(*) FROM pg_namespace n LEFT JOIN pg_class c "
+                f"ON c.relnamespace = n.oid WHERE nspname LIKE '{schema}%%' AND c.oid IS NOT NULL "
+                f"OR nspname = '{schema}_none'"
+            )
+            assert found.scalar() == 0
 
 
 def test_every_command_speaks_to_postgresql(here: Path) -> None:

@@ -169,19 +169,21 @@ def test_what_is_written_while_the_answer_is_streamed_is_committed_by_hand(shop:
     assert shop.in_use == [0, 0]
 
 
-def test_a_request_that_no_route_of_fastapis_answers_commits_by_hand(shop: Shop) -> None:
+def test_a_route_of_starlettes_is_committed_when_its_answer_begins_unless_that_is_an_error(
+    shop: Shop,
+) -> None:
     async def endpoint(request: Request) -> Response:
         db = current_context().db
-        await order(db, "forgotten")
+        status = int(request.path_params["status"])
+        await order(db, f"rolled back {status}")
         await db.rollback()
-        await order(db, "by hand")
-        await db.commit()
-        await order(db, "left behind")
-        return PlainTextResponse("done")
+        await order(db, f"written {status}")
+        return PlainTextResponse("done", status_code=status)
 
-    shop.app.router.add_route("/", endpoint)
-    assert shop.get().text == "done"
-    assert shop.orders() == ["by hand"]
+    shop.app.router.add_route("/{status}", endpoint)
+    assert shop.get("/200").text == "done"
+    assert shop.get("/409").text == "done"
+    assert shop.orders() == ["written 200"]
     assert shop.in_use == [0, 0]
 
 

@@ -134,17 +134,17 @@ def test_the_setting_names_the_database(tmp_path: Path) -> None:
 def test_a_database_that_is_not_there_is_said_on_entering_and_leaves_no_thread(
     tmp_path: Path,
 ) -> None:
-    before = threading.active_count()
+    before = threading.enumerate()
     with pytest.raises(LedgerUnavailable), connect(f"sqlite:///{tmp_path}/no/folder/shop.db"):
         raise AssertionError
-    assert threading.active_count() == before
+    assert threading.enumerate() == before
 
 
 def test_an_error_inside_comes_out_and_everything_is_closed(tmp_path: Path) -> None:
-    before = threading.active_count()
+    before = threading.enumerate()
     with pytest.raises(LookupError), connect(f"sqlite:///{tmp_path}/shop.db"):
         raise LookupError
-    assert threading.active_count() == before
+    assert threading.enumerate() == before
     (tmp_path / "shop.db").unlink()
 
 

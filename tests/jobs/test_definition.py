@@ -34,6 +34,9 @@ def count(*names: str) -> int:
     return len(names)
 
 
+def with_context(path: str, ctx: Context) -> None: ...
+
+
 class Shop:
     """Tasks where no scan finds them: other tests' apps are not to know them."""
 
@@ -321,10 +324,13 @@ def test_a_process_takes_plain_sync_functions_only() -> None:
     with pytest.raises(BadJob, match="is async"):
         task(executor="process")(send)
 
-    def with_context(path: str, ctx: Context) -> None: ...
-
     with pytest.raises(BadJob, match="takes ctx"):
         task(executor="process")(with_context)
+
+    def local(path: str) -> None: ...
+
+    with pytest.raises(BadJob, match="inside a function"):
+        task(executor="process")(local)
 
 
 def test_a_cron_task_has_nobody_to_give_it_arguments() -> None:

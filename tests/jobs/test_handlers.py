@@ -198,10 +198,6 @@ async def test_a_handler_of_the_wrong_shape_loses_nothing_but_itself(
     assert "cannot be told that the job" in caplog.text
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a failure is larger than the arguments it holds, and the size limit refuses it",
-)
 @async_test
 async def test_arguments_too_long_to_hand_on_do_not_lose_the_failure() -> None:
     told: list[JobFailure] = []

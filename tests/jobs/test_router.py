@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from backstay.app import Backstay
 from backstay.context import Context
-from backstay.jobs.router import JobFeed, anybody, jobs_router
+from backstay.jobs.router import anybody, jobs_router
 from backstay.ledger import JobRow, Ledger, State
 from backstay.tasks import add_tasks, task
 from backstay.testing import FakeClock, running
@@ -604,18 +604,6 @@ async def test_a_server_that_is_asked_to_stop_is_not_held_up_by_streams() -> Non
         assert len(heard) == 2
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-@async_test
-async def test_a_feed_forgets_listeners_that_have_left() -> None:
-    row = a_job(state=State.RUNNING)
-    shelf = Shelf(row)
-    feed = JobFeed(shelf.awake, FakeClock(), poll_s=(0.2, 2.0))
-    with feed.listen(row), feed.listen(row):
-        assert feed.listeners == 2
-    assert feed.listeners == 0
-    with feed.listen(a_job(2, state=State.SUCCEEDED)):
-        assert feed.listeners == 0, "a finished job is nothing to ask about"
 
 
 # ------------------------------------------------------------------ OpenAPI

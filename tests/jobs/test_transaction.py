@@ -129,7 +129,6 @@ def test_an_attempt_that_fails_leaves_nothing_and_the_next_one_everything_once(d
     check()
 
 
-@pytest.mark.xfail(strict=True, reason="an end that was rolled back counts as recorded")
 def test_a_job_that_was_taken_over_rolls_its_writes_back(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -28,7 +28,7 @@ def shape(function: Any) -> list[tuple[str, Any, Any]]:
 
 
 def test_the_port_is_what_we_think_it_is() -> None:
-    assert len(METHODS) == 31
+    assert len(METHODS) == 33
     assert ATTRIBUTES == ["dialect", "url"]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,8 +12,8 @@ from fastapi import FastAPI, Request
 
 from backstay import Context, Moment, Origin
 from backstay.errors import NotInstalled
-from backstay.tasks import Tasks, add_tasks
-from backstay.testing import RunningApp, running
+from backstay.tasks import Retry, State, Tasks, add_tasks, task
+from backstay.testing import RunningApp, enqueued, running
 from backstay.web import install
 from tests.support import async_test
 
@@ -255,3 +256,122 @@ async def test_an_app_that_ends_its_lifespan_without_a_word_is_said_to_do_so() -
     with pytest.raises(RuntimeError, match="without an answer to 'startup'"):
         async with running(app):
             pass
+
+
+# ---------------------------------------------------------------------- durable tasks
+
+
+def shop(database: str = "memory://") -> tuple[FastAPI, list[Any]]:
+    """An app whose endpoint schedules, and what the task was given."""
+    given: list[Any] = []
+
+    @task(name="tests.running.send", retry=Retry(attempts=1))
+    async def send(order: int, ctx: Context) -> None:
+        given.append((order, ctx.correlation_id))
+        if order == 13:
+            raise LookupError
+
+    @task(name="tests.running.start")
+    async def start(order: int, ctx: Context) -> None:
+        ctx.durable.schedule(send, order)
+
+    app = FastAPI()
+    add_tasks(app, database=database)
+
+    @app.post("/orders/{order}")
+    async def create(order: int, tasks: Tasks) -> str:
+        return str(tasks.durable.schedule(send, order).id)
+
+    @app.post("/through/{order}")
+    async def through(order: int, tasks: Tasks) -> str:
+        return str(tasks.durable.schedule(start, order).id)
+
+    @app.post("/later/{order}")
+    async def later(order: int, tasks: Tasks) -> str:
+        return str(tasks.durable.task(delay=3600).schedule(send, order).id)
+
+    return app, given
+
+
+@async_test
+async def test_inline_the_answer_has_the_jobs_effects() -> None:
+    app, given = shop()
+    async with running(app, durable_inline=True) as client:
+        await client.post("/orders/17", headers={"X-Request-ID": "r"})
+        assert given == [(17, "r")]
+        job = client.durable.job((await client.post("/later/18")).json())
+        assert (await job.status()).state is State.SCHEDULED
+        assert given == [(17, "r")]
+
+
+@async_test
+async def test_inline_a_job_that_fails_does_not_fail_the_request() -> None:
+    app, given = shop()
+    async with running(app, durable_inline=True) as client:
+        answer = await client.post("/orders/13")
+        assert answer.status_code == 200
+        assert (await client.durable.job(answer.json()).status()).state is State.DISCARDED
+        assert len(given) == 1
+
+
+@async_test
+async def test_inline_what_jobs_schedule_can_be_drained() -> None:
+    app, given = shop()
+    async with running(app, durable_inline=True) as client:
+        await client.post("/through/17")
+        await client.drain()
+        assert len(given) == 1
+
+
+@async_test
+async def test_the_tests_database_takes_the_place_of_the_apps(tmp_path: Path) -> None:
+    app, given = shop(f"sqlite:///{tmp_path}/production.db")
+    async with running(app, database=f"sqlite:///{tmp_path}/test.db") as client:
+        await client.post("/orders/17")
+        await client.drain()
+    assert len(given) == 1
+    assert (tmp_path / "test.db").exists()
+    assert not (tmp_path / "production.db").exists()
+
+
+@async_test
+async def test_a_database_in_memory_is_fresh_at_each_start() -> None:
+    app, _ = shop()
+    for _ in range(2):
+        async with running(app, database="memory://") as client:
+            await client.post("/later/17")
+            assert len(await enqueued(client)) == 1
+
+
+@async_test
+async def test_the_next_run_is_not_inline_unless_it_says_so_too() -> None:
+    app, given = shop()
+    async with running(app, durable_inline=True) as client:
+        await client.post("/orders/17")
+    clock_free = len(given)
+    async with running(app) as client:
+        await client.post("/orders/18")
+        await client.drain()
+    assert (clock_free, len(given)) == (1, 2)
+
+
+@pytest.mark.xfail(strict=True, reason="nobody runs it, and the request waits for ever")
+@async_test
+async def test_inline_works_without_a_worker_of_the_apps() -> None:
+    given: list[int] = []
+
+    @task
+    async def send(order: int) -> None:
+        given.append(order)
+
+    app = FastAPI()
+    add_tasks(app, database="memory://", worker=False)
+
+    @app.post("/")
+    async def endpoint(tasks: Tasks) -> None:
+        tasks.durable.schedule(send, 17)
+
+    async with running(app, durable_inline=True) as client:
+        async with asyncio.timeout(3):
+            await client.post("/")
+        assert given == [17]

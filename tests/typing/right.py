@@ -7,23 +7,42 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, assert_type
+from typing import Annotated, Any, assert_type
+from uuid import UUID
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from backstay import Context, Progress, current_context
 from backstay.tasks import (
+    Call,
+    Cancel,
     Cancelled,
+    Chain,
+    Discard,
+    DurableScheduler,
     Failed,
+    Group,
+    Job,
+    JobFailure,
+    JobStatus,
     Outcome,
+    Queue,
+    Rate,
     Retry,
+    Secret,
     Skipped,
+    Snooze,
+    State,
     Succeeded,
     Task,
     TaskConfig,
     TaskErrorHandler,
+    TaskFunction,
     Tasks,
+    Unique,
     add_tasks,
+    connect,
+    task,
 )
 from backstay.testing import FakeClock, RunningApp, running
 from backstay.web import Ctx, install
@@ -221,3 +240,185 @@ async def a_test(app: FastAPI) -> None:
 def by_name(tasks: Tasks, functions: dict[str, Callable[[int], Awaitable[None]]]) -> None:
     for function in functions.values():
         tasks.schedule(function, 1)
+
+
+# ---------------------------------------------------------------------- durable
+
+
+@task
+async def send_receipt(order: int, copy: bool = False) -> str:
+    return f"{order} {copy}"
+
+
+@task(queue="mail", retry=Retry(attempts=5))
+def shrink(path: str) -> bytes:
+    return path.encode()
+
+
+@task
+async def with_context(order: int, ctx: Context) -> str:
+    return ctx.correlation_id
+
+
+@task
+async def with_injected(
+    order: int, note: str, ctx: Context, mailer: Annotated[Mailer, Depends(Mailer)]
+) -> None: ...
+
+
+@task
+async def with_injected_default(
+    order: int,
+    mailer: Mailer = Depends(Mailer),  # as FastAPI has it
+) -> None: ...
+
+
+@task
+async def only_context(ctx: Context) -> int:
+    return ctx.job.attempt
+
+
+@task
+async def deciding(order: int) -> int | Snooze:
+    return Snooze(60) if order else 1
+
+
+@task
+async def sealed(user: str, password: Annotated[str, Secret]) -> None: ...
+
+
+@task
+async def alarm(failure: JobFailure) -> None:
+    assert_type(failure.job_id, UUID)
+    assert_type(failure.args, dict[str, Any])
+
+
+@task(
+    name="shop.everything",
+    aliases=["shop.all"],
+    queue="mail",
+    priority=3,
+    retry=Retry(attempts=2),
+    timeout=30,
+    limit=5,
+    limit_key="order",
+    rate="100/minute",
+    unique=Unique(by=("order",), period_s=3600, states=frozenset({State.AVAILABLE})),
+    transactional=True,
+    on_error=alarm,
+    on_discard=alarm,
+    keep_s=60,
+)
+async def everything(order: int) -> None: ...
+
+
+@task(cron="0 3 * * *", timezone="Europe/Berlin", missed="latest", executor="process")
+def nightly(days: int = 7) -> None: ...
+
+
+@task(rate=Rate(3, per_s=10), limit_key=lambda order: str(order), unique="key")
+async def rated(order: int) -> None: ...
+
+
+mail = task(queue="mail")
+
+
+@mail
+async def one_of_many(order: int) -> None: ...
+
+
+@mail(priority=3)
+async def other_of_many(order: int) -> None: ...
+
+
+async def still_functions(ctx: Context, mailer: Mailer) -> None:
+    assert_type(await send_receipt(17), str)
+    assert_type(await send_receipt(order=17, copy=True), str)
+    assert_type(shrink("x.png"), bytes)
+    assert_type(await with_context(17, ctx), str)
+    await with_injected(17, "n", ctx, mailer)
+    await with_injected(17, "n", ctx, mailer=mailer)
+    assert_type(send_receipt.name, str)
+
+
+async def scheduling(tasks: Tasks, ctx: Ctx) -> None:
+    durable = tasks.durable
+    assert_type(durable, DurableScheduler)
+    assert_type(durable.schedule(send_receipt, 17), Job[str])
+    durable.schedule(send_receipt, order=17, copy=True)
+    assert_type(durable.schedule(shrink, "x.png"), Job[bytes])
+    assert_type(durable.schedule(with_context, 17), Job[str])
+    assert_type(durable.schedule(only_context), Job[int])
+    durable.schedule(with_injected, 17, "note")
+    durable.schedule(with_injected_default, 17)
+    durable.schedule(sealed, "ada", "open sesame")
+    durable.schedule(everything, 17)
+    durable.schedule(one_of_many, 17)
+    durable.schedule(other_of_many, 17)
+    durable.schedule(nightly)
+    durable.schedule(rated, 17)
+    ctx.durable.schedule(send_receipt, 17)
+    ctx.tasks.durable.task(delay=60, unique="order", priority=2).schedule(send_receipt, 17)
+    job = await durable.enqueue(send_receipt, 17)
+    assert_type(job, Job[str])
+    assert_type(await job.result(), str)
+    assert_type(await job.status(), JobStatus)
+    assert_type(await job.wait(5), JobStatus)
+    assert_type(await job.cancel("gone"), bool)
+    assert_type(job.id, UUID)
+    assert_type(job.created, bool | None)
+    assert_type(await (await durable.enqueue(shrink, "x.png")).result(timeout_s=5), bytes)
+    await durable.task(
+        at=datetime.now().astimezone(), queue="slow", max_attempts=2, keep_s=5, unique=True
+    ).enqueue(send_receipt, 17)
+    await durable.task(after=job, on_parent_failure="run").enqueue(send_receipt, 17)
+    await durable.task(after=[job, job]).enqueue(send_receipt, 17)
+    assert_type(durable.job("0193a2c4-0000-7000-8000-000000000000"), Job[Any])
+    await durable.on(object()).enqueue(send_receipt, 17)
+
+
+async def several(tasks: Tasks) -> None:
+    assert_type(shrink.bind("x.png"), Call[bytes])
+    await tasks.durable.enqueue_many([send_receipt.bind(17), shrink.bind("x.png")])
+    chain = await tasks.durable.chain(send_receipt.bind(17), only_context.bind())
+    assert_type(chain, Chain)
+    await chain.last.wait()
+    group = await tasks.durable.group(
+        send_receipt.bind(1), with_context.bind(2), then=only_context.bind()
+    )
+    assert_type(group, Group)
+    assert_type(group.then, Job[Any] | None)
+
+
+async def scripts() -> None:
+    async with connect("sqlite:///shop.db", queues={"mail": Queue(limit=5)}) as durable:
+        await durable.enqueue(send_receipt, 17)
+    with connect() as durable:
+        durable.enqueue_now(send_receipt, 17)
+        durable.schedule(send_receipt, 17)
+
+
+def durable_options(app: FastAPI, any_task: TaskFunction[..., ..., Any]) -> None:
+    add_tasks(
+        app,
+        database="postgresql://host/shop",
+        session=nothing,
+        worker=False,
+        concurrency=5,
+        queues=["mail"],
+        worker_queues=["mail"],
+        keep_s=60,
+        max_args_bytes=100,
+        lease_s=5,
+        poll_s=0.5,
+        table_prefix="jobs_",
+        database_schema="jobs",
+    )
+    task(on_error=any_task)
+
+
+async def in_a_job(ctx: Context) -> Cancel | Discard:
+    for parent in await ctx.job.parents():
+        assert_type(parent, Job[Any])
+    assert_type(ctx.job.attempt, int)
+    return Cancel("gone") if ctx.job.max_attempts else Discard("no card")

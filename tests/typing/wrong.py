@@ -4,11 +4,25 @@ Checked by test_typing.py, never run.
 """
 
 import functools
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from backstay.tasks import Retry, Succeeded, Task, TaskConfig, Tasks, add_tasks
+from backstay.context import Context
+from backstay.tasks import (
+    Job,
+    JobFailure,
+    Retry,
+    Snooze,
+    Succeeded,
+    Task,
+    TaskConfig,
+    Tasks,
+    Unique,
+    add_tasks,
+    connect,
+    task,
+)
 
 
 async def charge(order: int, amount: float, *, token: str = "") -> str:
@@ -142,3 +156,78 @@ async def values(tasks: Tasks) -> None:
 
 def anything(tasks: Tasks, func: Any) -> None:
     tasks.schedule(func, 1, "two")
+
+
+@task
+async def send_receipt(order: int, copy: bool = False) -> str:
+    return f"{order} {copy}"
+
+
+@task
+def shrink(path: str) -> bytes:
+    return path.encode()
+
+
+@task
+async def with_injected(
+    order: int, ctx: Context, mailer: Annotated[Mailer, Depends(Mailer)]
+) -> None: ...
+
+
+async def durable(tasks: Tasks, ctx: Context, mailer: Mailer) -> None:
+    tasks.durable.schedule(send_receipt, "wrong")  # error: call-overload
+    tasks.durable.schedule(send_receipt)  # error: call-overload
+    tasks.durable.schedule(send_receipt, 17, True, 3)  # error: call-overload
+    tasks.durable.schedule(send_receipt, 17, copi=True)  # error: call-arg
+    tasks.durable.schedule(shrink, 17)  # error: call-overload
+    tasks.durable.schedule(with_injected, "wrong")  # error: call-overload
+    tasks.durable.schedule(with_injected, 17, ctx)  # error: call-overload
+    tasks.durable.schedule(with_injected, 17, ctx, mailer)  # error: call-overload
+    tasks.durable.schedule(with_injected)  # error: call-overload
+    tasks.durable.schedule(charge, 17, 2.5)  # error: call-overload
+    tasks.durable.schedule(send_receipt(17))  # error: call-overload
+    tasks.durable.schedule(lambda: None)  # error: call-overload
+    tasks.durable.task(delay=60).schedule(send_receipt, "wrong")  # error: call-overload
+    tasks.durable.on(mailer).schedule(send_receipt, "wrong")  # error: call-overload
+    await tasks.durable.enqueue(send_receipt, "wrong")  # error: call-overload
+    await tasks.durable.task(priority=1).enqueue(shrink)  # error: call-overload
+    tasks.durable.enqueue_now(send_receipt, "wrong")  # error: arg-type
+    send_receipt.bind("wrong")  # error: arg-type
+    with_injected.bind(17, ctx)  # error: call-arg
+    await tasks.durable.enqueue_many([send_receipt])  # error: list-item
+    await tasks.durable.chain(send_receipt)  # error: arg-type
+    await tasks.durable.group(send_receipt.bind(17), then=send_receipt)  # error: arg-type
+    wrong: Job[int] = tasks.durable.schedule(send_receipt, 17)  # error: call-overload
+    number: int = await tasks.durable.schedule(send_receipt, 17).result()  # error: assignment
+    print(wrong, number)
+
+
+async def still_functions(ctx: Context) -> None:
+    await send_receipt("wrong")  # error: arg-type
+    shrink()  # error: call-arg
+    number: int = shrink("x.png")  # error: assignment
+    await with_injected(17)  # error: call-arg
+    print(number)
+
+
+def durable_options(tasks: Tasks) -> None:
+    tasks.durable.task(delay="soon")  # error: arg-type
+    tasks.durable.task(at="tomorrow")  # error: arg-type
+    tasks.durable.task(priority="high")  # error: arg-type
+    tasks.durable.task(after="a job")  # error: arg-type
+    tasks.durable.task(on_parent_failure="ignore")  # error: arg-type
+    tasks.durable.task(shield=True)  # error: call-arg
+    tasks.durable.task(60)  # error: call-arg
+    task(retries=3)  # error: call-overload
+    task(shield=True)  # error: call-overload
+    task(queue=7)  # error: call-overload
+    task(retry=3)  # error: call-overload
+    task(missed="some")  # error: call-overload
+    task(executor="thread")  # error: call-overload
+    task(on_error=one_failure)  # error: call-overload
+    Unique("key")  # error: call-arg
+    Snooze("soon")  # error: arg-type
+    connect(database="memory://", queue="mail")  # error: call-arg
+
+
+async def one_failure(failure: JobFailure) -> None: ...

@@ -114,7 +114,13 @@ def _card(row: JobRow, now: datetime, width: int) -> Group:
 
 
 def job_page(
-    row: JobRow, now: datetime, *, parents: Sequence[JobRow], history: bool = False
+    row: JobRow,
+    now: datetime,
+    *,
+    parents: Sequence[JobRow] = (),
+    children: Sequence[JobRow] = (),
+    more_children: int = 0,
+    history: bool = False,
 ) -> RenderableType:
     """Everything about one job.
 
@@ -122,6 +128,8 @@ def job_page(
         row: the job.
         now: by the ledger's clock.
         parents: the jobs it waits or waited for.
+        children: the jobs that wait or waited for it.
+        more_children: how many there are besides.
         history: whether to show where every attempt failed, not the last alone.
     """
     view = JobView.of(row, args=True, result=True, traceback=True, history=True)
@@ -159,15 +167,12 @@ def job_page(
     ):
         if value is not None:
             parts.append((name, Text(plain(value))))
-    for index, parent in enumerate(parents):
-        line = Text.assemble(
-            str(parent.id),
-            " ",
-            plain(parent.task),
-            " ",
-            (parent.state.value, STATE_STYLES[parent.state]),
-        )
-        parts.append(("parents" if index == 0 else "", line))
+    for name, relatives in (("parents", parents), ("children", children)):
+        parts += [
+            (name if index == 0 else "", _relative(each)) for index, each in enumerate(relatives)
+        ]
+    if more_children:
+        parts.append(("", Text(f"… and {more_children:,} more; all with --json", style="dim")))
     if view.progress is not None:
         parts.append(("progress", _progress(view.progress)))
     parts.append(("arguments", _value(view.args)))
@@ -183,6 +188,12 @@ def job_page(
             _failure(each, now, traceback=history or each is failures[-1]) for each in failures
         ]
     return Group(*page)
+
+
+def _relative(row: JobRow) -> Text:
+    return Text.assemble(
+        str(row.id), " ", plain(row.task), " ", (row.state.value, STATE_STYLES[row.state])
+    )
 
 
 def _moment(then: datetime, now: datetime) -> Text:

@@ -33,6 +33,7 @@ __all__ = [
 
 
 _PAGE = 1_000
+_CHILDREN_SHOWN = 50
 _REQUEUEABLE = frozenset({State.DISCARDED, State.CANCELLED})
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, with absolute times.")]
@@ -136,17 +137,32 @@ def show_job(
     async def work(ledger: Ledger) -> None:
         row = await pick(ledger, job)
         parents = await ledger.parents(row.id)
+        children = await ledger.children(row.id)
         if as_json:
             view = JobView.of(row, args=True, result=True, traceback=True, history=True)
             shown = view.model_dump(mode="json")
-            screen.json({**shown, "parents": [str(each) for each in parents]})
+            found = await ledger.get(children)
+            screen.json(
+                {
+                    **shown,
+                    "parents": [str(each) for each in parents],
+                    "children": [
+                        {"id": str(each), "state": found[each].state}
+                        for each in children
+                        if each in found
+                    ],
+                }
+            )
             return
-        found = await ledger.get(parents) if parents else {}
+        few = children[:_CHILDREN_SHOWN]
+        found = await ledger.get([*parents, *few])
         screen.show(
             job_page(
                 row,
                 await ledger.now(),
                 parents=[found[each] for each in parents if each in found],
+                children=[found[each] for each in few if each in found],
+                more_children=len(children) - len(few),
                 history=history,
             )
         )
@@ -313,19 +329,10 @@ def prune_jobs(
             )
             if not asked:
                 return MISUSED if asked is None else FAILED
-        deleted = 0
-
-        async def delete(rows: list[JobRow]) -> int:
-            nonlocal deleted
-            count = await ledger.delete(
-                JobFilter(ids=tuple(each.id for each in rows), states=states)
-            )
-            deleted += count
-            return count
-
         # How many are that old nobody has counted; there are no more than these.
         most = await _count(ledger, states, task, queue)
-        await _in_pages(ledger, which, screen, ("deleting", most), delete)
+        with screen.counting("deleting", most) as advance:
+            deleted = await ledger.delete(which, told=advance)
         if as_json:
             screen.json({"deleted": deleted})
         else:
@@ -367,10 +374,8 @@ async def _count(
 ) -> int:
     return sum(
         each.jobs
-        for each in await ledger.counts()
-        if each.state in states
-        and (task is None or each.task == task)
-        and (queue is None or each.queue == queue)
+        for each in await ledger.counts(states)
+        if (task is None or each.task == task) and (queue is None or each.queue == queue)
     )
 
 

@@ -214,7 +214,7 @@ def queue_table(
     Args:
         samples: them.
         width: columns of the terminal.
-        oldest: whether to show how long the oldest available job has waited.
+        oldest: whether to show how long the oldest job that could be started has waited.
         rows: lines at most; ``None``: all.
     """
     shown, more = fitted(samples, rows)
@@ -249,8 +249,7 @@ def _age(sample: QueueSample) -> Text:
     if sample.oldest_s is None:
         return Text("·", style="dim")
     style = "bold red" if sample.oldest_s > 300 else "yellow" if sample.oldest_s > 30 else ""
-    about = "" if sample.oldest_exact else ">"
-    return Text(f"{about}{span(sample.oldest_s)}", style=style, no_wrap=True)
+    return Text(span(sample.oldest_s), style=style, no_wrap=True)
 
 
 def _queue_line(sample: QueueSample, *, cut: bool) -> Text:

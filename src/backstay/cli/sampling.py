@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
+from backstay.clock import Clock
 from backstay.ledger.port import Ledger
 from backstay.ledger.rows import (
     FINISHED,
@@ -32,10 +31,11 @@ __all__ = [
     "worker_json",
 ]
 
-_EXACT = 200
-_DOUBLINGS = 26
 _RUNNING_SEEN = 500
 _FAILURES_SEEN = 100
+# Most of what there is, once a service has run for a while; it only grows.
+_HISTORY = frozenset({State.SUCCEEDED, State.CANCELLED})
+_HISTORY_SHARE = 0.05
 
 
 def alive(row: WorkerRow) -> bool:
@@ -67,14 +67,13 @@ class QueueSample:
     Attributes:
         row: what the ledger says of it.
         jobs: how many, by state.
-        oldest_s: how long the oldest available job has been waiting, ``None`` if there is none.
-        oldest_exact: whether that is so, or the least it can be.
+        oldest_s: how long the first job that could be started has been waiting, ``None`` if
+            there is none.
     """
 
     row: QueueRow
     jobs: dict[State, int]
     oldest_s: float | None = None
-    oldest_exact: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -156,45 +155,67 @@ class Sample:
 class Sampler:
     """Takes samples of one ledger.
 
+    The jobs that succeeded and were cancelled are counted again only so often that it takes a
+    twentieth of the time at most; throughput is what was finished between two such counts.
+
     Args:
         ledger: it, opened.
+        clock: how long counting takes.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
+        self._clock = clock
+        self._history_counts: list[Counts] = []
+        self._history_due_s = float("-inf")
         self._finished: deque[tuple[datetime, int]] = deque()
         self._history: deque[float] = deque(maxlen=120)
-        self._ages: dict[str, float] = {}
+        self._throughput = Throughput()
 
-    async def take(self) -> Sample:
+    async def take(self, *, thoroughly: bool = False) -> Sample:
         """The present.
+
+        Args:
+            thoroughly: count everything, however long it takes.
 
         Raises:
             LedgerUnavailable: the database does not answer.
         """
         ledger = self._ledger
         at = await ledger.now()
-        counts = await ledger.counts()
+        counts, anew = await self._count(thoroughly)
         running = await ledger.find(
             JobFilter(states=frozenset({State.RUNNING})), limit=_RUNNING_SEEN
         )
         totals: dict[State, int] = {}
         for each in counts:
             totals[each.state] = totals.get(each.state, 0) + each.jobs
-        queues = await queue_samples(ledger, counts=counts, at=at, ages=self._ages)
-        self._ages = {each.row.name: each.oldest_s for each in queues if each.oldest_s}
+        finished = sum(totals.get(state, 0) for state in FINISHED)
         return Sample(
             at=at,
-            queues=queues,
+            queues=await queue_samples(ledger, counts=counts),
             workers=await ledger.workers(),
-            throughput=self._measure(at, sum(totals.get(state, 0) for state in FINISHED)),
+            throughput=self._measure(at, finished if anew else None),
             slowest=sorted(running, key=lambda each: each.started_at or at),
             failing=await self._failing(counts),
             totals=totals,
         )
 
-    def _measure(self, at: datetime, finished: int) -> Throughput:
+    async def _count(self, thoroughly: bool) -> tuple[list[Counts], bool]:
+        """What there is, and whether the history was counted anew for it."""
+        began_s = self._clock.monotonic()
+        anew = thoroughly or began_s >= self._history_due_s
+        if anew:
+            self._history_counts = await self._ledger.counts(_HISTORY)
+            ended_s = self._clock.monotonic()
+            self._history_due_s = ended_s + (ended_s - began_s) / _HISTORY_SHARE
+        rest = await self._ledger.counts(frozenset(State) - _HISTORY)
+        return [*rest, *self._history_counts], anew
+
+    def _measure(self, at: datetime, finished: int | None) -> Throughput:
         samples = self._finished
+        if finished is None:
+            return self._throughput
         if samples and at > samples[-1][0]:
             # Pruning takes away what had been counted; that is not negative work.
             gained = max(0, finished - samples[-1][1])
@@ -203,12 +224,13 @@ class Sampler:
         while len(samples) > 2 and at - samples[1][0] >= timedelta(minutes=1):
             samples.popleft()
         if len(samples) < 2 or not self._history:
-            return Throughput()
+            return self._throughput
         total = sum(max(0, b[1] - a[1]) for a, b in itertools.pairwise(samples))
         seconds = (samples[-1][0] - samples[0][0]).total_seconds()
-        return Throughput(
+        self._throughput = Throughput(
             self._history[-1], total / seconds if seconds else None, tuple(self._history)
         )
+        return self._throughput
 
     async def _failing(self, counts: list[Counts]) -> list[FailingTask]:
         by_task: dict[str, dict[State, int]] = {}
@@ -237,68 +259,21 @@ async def queue_samples(
     ledger: Ledger,
     *,
     counts: list[Counts] | None = None,
-    at: datetime | None = None,
-    ages: Mapping[str, float] | None = None,
 ) -> list[QueueSample]:
     """Every queue that is declared, or paused, or has a job in it; by name.
 
     Args:
         ledger: where.
         counts: what ``ledger.counts()`` said; ``None`` asks it.
-        at: the ledger's present; ``None`` asks for it.
-        ages: how long the oldest jobs waited a moment ago, by queue, as a place to begin at.
     """
     counts = await ledger.counts() if counts is None else counts
-    at = await ledger.now() if at is None else at
     rows = {each.name: each for each in await ledger.queues()}
     jobs: dict[str, dict[State, int]] = {name: {} for name in rows}
     for each in counts:
         of_queue = jobs.setdefault(each.queue, {})
         of_queue[each.state] = of_queue.get(each.state, 0) + each.jobs
-    samples = []
-    for name in sorted(jobs):
-        available = jobs[name].get(State.AVAILABLE, 0)
-        oldest_s, exact = await _oldest(ledger, name, available, at, (ages or {}).get(name, 0.0))
-        row = rows.get(name, QueueRow(name=name))
-        samples.append(QueueSample(row, jobs[name], oldest_s, exact))
-    return samples
-
-
-async def _oldest(
-    ledger: Ledger, queue: str, available: int, at: datetime, guess_s: float
-) -> tuple[float | None, bool]:
-    """How long the oldest available job of a queue waits, and whether that is exact.
-
-    A ledger lists the newest first, so a long queue's end is found by asking for jobs of twice
-    the age until there are none: what is found is at least half the truth. A guess saves most
-    of the questions, which cost something where a queue is long.
-    """
-    if not available:
-        return None, True
-    which = JobFilter(states=frozenset({State.AVAILABLE}), queue=queue)
-    if available <= _EXACT:
-        rows = await ledger.find(which, limit=_EXACT + 1)
-        ages = [(at - each.run_at).total_seconds() for each in rows]
-        return (max(0.0, *ages) if ages else None), True
-    if guess_s > 2:
-        # A little less, since what was the oldest may have been started meanwhile.
-        found_s = await _doubled(ledger, which, at, guess_s * 0.8)
-        if found_s is not None:
-            return found_s, False
-    return await _doubled(ledger, which, at, 1.0) or 0.0, False
-
-
-async def _doubled(ledger: Ledger, which: JobFilter, at: datetime, age_s: float) -> float | None:
-    """How long the oldest that was found waits, ``None`` if none is older than ``age_s``."""
-    oldest_s: float | None = None
-    for _ in range(_DOUBLINGS):
-        milliseconds = int((at.timestamp() - age_s) * 1000)
-        if milliseconds <= 0:
-            break
-        older = await ledger.find(which, limit=1, before=UUID(int=milliseconds << 80))
-        if not older:
-            break
-        waited_s = (at - older[0].run_at).total_seconds()
-        oldest_s = waited_s if oldest_s is None else max(oldest_s, waited_s)
-        age_s = max(age_s, (at - older[0].created_at).total_seconds()) * 2
-    return oldest_s
+    oldest_s = {each.queue: each.oldest_s for each in await ledger.waits()}
+    return [
+        QueueSample(rows.get(name, QueueRow(name=name)), jobs[name], oldest_s.get(name))
+        for name in sorted(jobs)
+    ]

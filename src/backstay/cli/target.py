@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
-import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
-from urllib.parse import quote, unquote
 
 import typer
 from dotenv import dotenv_values
@@ -43,6 +40,7 @@ T = TypeVar("T")
 
 SETTING = "BACKSTAY_DATABASE"
 _PATIENCE_S = 15.0
+_LOCK_PATIENCE_S = 5.0
 
 DatabaseOption = Annotated[
     str | None,
@@ -73,12 +71,10 @@ class Target:
 
     Attributes:
         ledger: it.
-        prefix: of its tables, ``None`` if the app knows and we do not.
         source: where it was named, for people.
     """
 
     ledger: Ledger
-    prefix: str | None
     source: str
 
     @property
@@ -120,9 +116,7 @@ def choose(
     if "://" not in database and is_reference(database):
         if prefix is not None or schema is not None:
             raise Refusal("--prefix and --schema are the app's own where --database names an app")
-        return Target(
-            durable_in(import_app(database), database).ledger, None, f"the app {database}"
-        )
+        return Target(durable_in(import_app(database), database).ledger, f"the app {database}")
     if "://" not in database:
         if not Path(database).is_file():
             raise Refusal(
@@ -131,8 +125,8 @@ def choose(
             )
         database = f"sqlite:///{database}"
     prefix = "backstay_" if prefix is None else prefix
-    ledger = new_ledger(database, prefix=prefix, schema=schema)
-    return Target(ledger, prefix, source)
+    ledger = new_ledger(database, prefix=prefix, schema=schema, patience_s=_LOCK_PATIENCE_S)
+    return Target(ledger, source)
 
 
 def durable_in(app: Starlette, reference: str) -> DurablePart:
@@ -154,10 +148,10 @@ def look(target: Target, screen: Screen, work: Callable[[Ledger], Awaitable[T]])
     """Open the ledger, do something with it, and close it again.
 
     Raises:
-        Refusal: there is no such database, no ledger in it, or it does not answer.
+        LedgerUnavailable: there is no such database, no ledger in it, or it does not answer.
+        LedgerMismatch: what is in it is not the ledger's.
     """
     screen.note(f"database: {target.name} (from {target.source})")
-    _require_tables(target)
     # What an engine would tell an operator is said by the command, in one line.
     logging.getLogger("backstay").addHandler(logging.NullHandler())
     return asyncio.run(_opened(target, screen, work))
@@ -168,7 +162,7 @@ async def _opened(target: Target, screen: Screen, work: Callable[[Ledger], Await
     try:
         with screen.waiting(f"opening {target.name}"):
             async with asyncio.timeout(_PATIENCE_S):
-                await ledger.open()
+                await ledger.open(create=False)
     except TimeoutError:
         raise LedgerUnavailable(
             f"{target.name} has not answered within {_PATIENCE_S:.0f} s"
@@ -179,56 +173,8 @@ async def _opened(target: Target, screen: Screen, work: Callable[[Ledger], Await
         await ledger.close()
 
 
-def _require_tables(target: Target) -> None:
-    """Refuse where opening would make a file or tables: whoever looks changes nothing."""
-    url = target.ledger.url
-    kind = re.split(r"[+:]", url, maxsplit=1)[0]
-    if kind == "memory" or (kind == "sqlite" and not _has_file(url)):
-        raise Refusal(
-            f"{target.name} lives in the memory of the process that opened it",
-            hint="name the file or the server that the app keeps its jobs in",
-        )
-    if kind != "sqlite":
-        return
-    path = _sqlite_file(url)
-    if not path.exists():
-        raise Refusal(
-            f"there is no file {path}, named by {target.source}",
-            hint="an app makes it when it first starts; is this the right directory?",
-        )
-    try:
-        tables = _tables(path)
-    except sqlite3.OperationalError:
-        return  # locked, say: the engine knows better what to do about it
-    except sqlite3.DatabaseError as error:
-        raise Refusal(f"{path} is no SQLite database: {error}") from None
-    wanted = target.prefix or ""
-    if not any(each.startswith(wanted) for each in tables):
-        others = f"; it has {len(tables)} other tables" if tables else "; it is empty"
-        raise Refusal(
-            f"{path} holds no jobs: no table's name begins with {wanted!r}{others}",
-            hint="name the database that the app uses, or its --prefix",
-        )
-
-
-def _tables(path: Path) -> list[str]:
-    address = f"file:{quote(str(path.absolute()))}?mode=ro"
-    connection = sqlite3.connect(address, uri=True, timeout=1.0)
-    try:
-        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        return [str(name) for (name,) in found.fetchall()]
-    finally:
-        connection.close()
-
-
-def _has_file(url: str) -> bool:
-    rest = url.partition("://")[2].partition("?")[0]
-    return rest.strip("/") not in {"", ":memory:"}
-
-
 def _sqlite_file(url: str) -> Path:
-    rest = url.partition("://")[2].partition("?")[0].partition("#")[0]
-    return Path(unquote(rest.removeprefix("/")))
+    return Path(url.partition("://")[2].partition("?")[0].removeprefix("/"))
 
 
 def _env_file() -> dict[str, Any]:

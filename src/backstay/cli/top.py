@@ -86,7 +86,7 @@ class Top:
     def __init__(
         self, ledger: Ledger, name: str, screen: Screen, clock: Clock, *, interval_s: float
     ) -> None:
-        self._sampler = Sampler(ledger)
+        self._sampler = Sampler(ledger, clock)
         self._name = name
         self._screen = screen
         self._clock = clock
@@ -97,7 +97,7 @@ class Top:
         await self._sampler.take()
         with self._screen.waiting("measuring"):
             await self._clock.sleep(self._interval_s)
-        sample = await self._sampler.take()
+        sample = await self._sampler.take(thoroughly=True)
         if self._screen.as_json:
             self._screen.json(sample.as_json())
             return

@@ -64,8 +64,8 @@ class ContextDatabase:
     piece of work (with SQLite, the second would wait for the first).
 
     What is written when the work has returned already (while the answer is streamed, or after it)
-    and in requests that no route of FastAPI's answers, is committed by whoever writes it; after
-    the work is over, so is the closing: ``await ctx.db.close()``.
+    is committed by whoever writes it; after the work is over, so is the closing:
+    ``await ctx.db.close()``.
     """
 
     def __init__(self, part: DatabasePart, ctx: Context) -> None:
@@ -129,6 +129,22 @@ class ContextDatabase:
         """Roll back what was not committed and close. Using ``db`` again opens new sessions."""
         await self._in_turn(self._close)
 
+    def leave_behind(self) -> Callable[[], None]:
+        """The sync session stays in a thread whose work is over, and must begin nothing more.
+
+        Else its next statement would begin a transaction that nobody ever ends, and with SQLite
+        the whole file would be locked by it.
+
+        Returns:
+            What closes it, to be called in that thread when it is done.
+        """
+        session = self._sync_session
+        if session is None:
+            return lambda: None
+        # SQLAlchemy's own switch; from now on the session refuses instead of beginning.
+        session.autobegin = False
+        return session.close
+
     # ------------------------------------------------------------------ the work they belong to
 
     def _put_in_care(self) -> None:
@@ -140,7 +156,7 @@ class ContextDatabase:
         work = ctx.work
         # Jobs are not asked: they commit by themselves, together with their completion.
         if work is not None and ctx.moment is Moment.OPENED and ctx.origin is not Origin.JOB:
-            with suppress(ContextClosed):  # not a route of FastAPI's; see the class
+            with suppress(ContextClosed):  # its answer has begun; see the class
                 work.hold_answer(self.commit, first=True)
         if self._end_is_known:
             return

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from backstay.errors import BackstayError
 from backstay.jobs.definition import AnyTask
 from backstay.jobs.failure import JobFailure
 from backstay.ledger.rows import Claimed, NewJob, Orphan, State
@@ -51,7 +50,7 @@ def handlers_of(
         try:
             # A failure holds the arguments and more, so the limit on arguments is not for it.
             jobs.append(writer.new_job(handler, (failure,), {}, None, meta, max_bytes=_LARGEST))
-        except (BackstayError, TypeError):
+        except Exception:
             # The failure itself has to be recorded, whatever is wrong with who wants to hear it.
             logger.exception("%s cannot be told that the job %s failed", handler.name, claim.id)
     return tuple(jobs)

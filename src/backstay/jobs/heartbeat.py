@@ -52,9 +52,12 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
         self._timer: Timer | None = None
         self._silent = False
+        self._heard_at: float | None = None
+        self._steady_since: float | None = None
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Begin to beat. The worker has just been registered, which counts as a beat."""
+        self._heard_at = self._steady_since = self._clock.monotonic()
         self._loop = asyncio.get_running_loop()
         if isinstance(self._clock, SystemClock):
             self._thread = threading.Thread(
@@ -70,6 +73,18 @@ class Heartbeat:
             self._soon.set()
         elif not self._stopped:
             self._loop.create_task(self.now())
+
+    def steady_for(self, seconds: float) -> bool:
+        """Whether it has been heard without a gap for so long.
+
+        When nobody could reach the database for a while, nobody's lease is in order afterwards;
+        those who live need a moment to say so before they are taken for dead.
+        """
+        if self._thread is None:
+            return True
+        return self._steady_since is not None and (
+            self._clock.monotonic() - self._steady_since >= seconds
+        )
 
     async def now(self) -> None:
         """Beat, if it is not the thread's business."""
@@ -115,6 +130,10 @@ class Heartbeat:
             logger.exception("the heartbeat failed")
             return
         self._silent = False
+        now = self._clock.monotonic()
+        if self._heard_at is None or now - self._heard_at > 2 * self._every_s:
+            self._steady_since = now
+        self._heard_at = now
         if beat.cancelled or not beat.known:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 self._loop.call_soon_threadsafe(self._tell, beat)

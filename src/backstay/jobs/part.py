@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context as Variables
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -103,7 +104,8 @@ class DurablePart:
         self.registry = Registry()
         self.is_open = False
         self._find_session = find_session
-        self._opening: asyncio.Lock | None = None
+        self._started = False
+        self._opening: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[Wake], object]] = []
         self._waiting: dict[UUID, list[asyncio.Future[None]]] = {}
         self._after_opening: list[Callable[[], Any]] = []
@@ -134,7 +136,7 @@ class DurablePart:
 
     async def open(self) -> None:
         """Open the ledger, unless nobody has asked for one and nothing would use it."""
-        self._opening = asyncio.Lock()
+        self._started = True
         self.registry.scan()
         for task in self.registry:
             task.prepare()
@@ -151,7 +153,9 @@ class DurablePart:
 
     async def close(self) -> None:
         """Close the ledger."""
-        self._opening = None
+        self._started = False
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
         if self.is_open:
             self.is_open = False
             self.ledger.on_wake(None)
@@ -193,21 +197,35 @@ class DurablePart:
         """
         if self.is_open:
             return self.ledger
-        if self._opening is None:
+        if not self._started:
             raise LedgerUnavailable(
                 "the ledger is closed, because the app has not started or has stopped; start it "
                 "first (backstay.testing.running(app) in tests, backstay.tasks.connect(...) in "
                 "scripts)"
             )
-        async with self._opening:
-            if not self.is_open:
-                await self.ledger.open()
+        if self._opening is None:
+            # In a task of its own: whoever asks first may be cancelled, and what the worker
+            # inherits (context variables, PEP 567) must not be one request's.
+            self._opening = asyncio.create_task(self._open_ledger(), context=Variables())
+        await asyncio.shield(self._opening)
+        return self.ledger
+
+    async def _open_ledger(self) -> None:
+        try:
+            await self.ledger.open()
+            try:
                 self.ledger.on_wake(self._woken)
-                self.is_open = True
                 await self.ledger.declare(self._rows_of_queues())
+                self.is_open = True
                 for start in self._after_opening:
                     await start()
-        return self.ledger
+            except BaseException:
+                self.is_open = False
+                self.ledger.on_wake(None)
+                await self.ledger.close()
+                raise
+        finally:
+            self._opening = None
 
     def ledger_now(self) -> Ledger:
         """The ledger, for callers that cannot wait for it to open."""

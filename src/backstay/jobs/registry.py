@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 
@@ -9,6 +10,8 @@ from backstay.errors import BadJob
 from backstay.jobs.definition import AnyTask, TaskFunction
 
 __all__ = ["Registry"]
+
+logger = logging.getLogger("backstay.jobs")
 
 
 class Registry:
@@ -33,22 +36,30 @@ class Registry:
         known = self._tasks.get(task.name)
         if known is task:
             return
-        if known is not None and not _same(known, task):
+        if known is not None and not _replaces(task, known):
             raise BadJob(
                 f"two tasks are called {task.name!r}: {_place(known)} and {_place(task)}; give "
                 "one of them another name="
             )
-        self._tasks[task.name] = task
         for alias in task.aliases:
-            holder = self._aliases.setdefault(alias, task)
-            if holder is not task and not _same(holder, task):
-                raise BadJob(
-                    f"both {holder.name} and {task.name} claim the alias {alias!r}; rows with "
-                    "that name can belong to one of them only"
-                )
+            holder = self._tasks.get(alias) or self._aliases.get(alias)
+            if holder is not None and holder.name != task.name:
+                raise self._two_of(alias, holder, task)
+        holder = self._aliases.get(task.name)
+        if holder is not None and holder.name != task.name:
+            raise self._two_of(task.name, task, holder)
+        self._tasks[task.name] = task
+        self._aliases.update(dict.fromkeys(task.aliases, task))
         for handler in (task.on_error, task.on_discard):
             if handler is not None:
                 self.add(handler)
+
+    @staticmethod
+    def _two_of(name: str, one: AnyTask, other: AnyTask) -> BadJob:
+        return BadJob(
+            f"rows named {name!r} would belong to both {one.name} and {other.name}, by name or by "
+            "alias; they can belong to one of them only"
+        )
 
     def scan(self) -> None:
         """Look for tasks in every loaded module.
@@ -67,7 +78,11 @@ class Registry:
         task = self._tasks.get(name) or self._aliases.get(name)
         if task is None and self._scanned != len(sys.modules):
             # Only if more is loaded than last time: a table full of strangers must not cost much.
-            self.scan()
+            try:
+                self.scan()
+            except BadJob:
+                # Found out too late to refuse to start; the one that was known first stays.
+                logger.exception("a module that was loaded later brings a task that cannot be")
             task = self._tasks.get(name) or self._aliases.get(name)
         return task
 
@@ -83,9 +98,15 @@ class Registry:
         return len(self._tasks)
 
 
-def _same(one: AnyTask, other: AnyTask) -> bool:
-    """Whether both stand in the same place: a module that was loaded again."""
-    return _place(one) == _place(other)
+def _replaces(task: AnyTask, known: AnyTask) -> bool:
+    """Whether ``task`` is what its module has now for ``known``: the module was loaded again."""
+    new, old = task.func, known.func
+    return (
+        new.__module__ == old.__module__
+        and new.__qualname__ == old.__qualname__
+        # Functions made by a function have one place and may still be different.
+        and "<locals>" not in new.__qualname__
+    )
 
 
 def _place(task: AnyTask) -> str:

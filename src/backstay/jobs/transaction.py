@@ -15,18 +15,18 @@ __all__ = ["finish_together"]
 logger = logging.getLogger("backstay.jobs")
 
 
-async def finish_together(run: JobRun, ledger: Ledger, finish: Finish) -> bool:
+async def finish_together(run: JobRun, ledger: Ledger, finish: Finish) -> bool | None:
     """Complete a job in the transaction of its ``ctx.db``, and commit both.
 
     Returns:
-        Whether it was done: ``False`` if the job has opened no session, so that there is nothing
-        to commit together with.
+        ``True``: both are committed. ``False``: the claim was no longer current, and both are
+        rolled back. ``None``: the job has opened no session, so there is nothing to commit with.
 
     Raises:
         Exception: the commit failed; nothing was written, and the attempt has failed.
     """
     if run.opened is None or not run.opened.has("db") or not run.opened.db.opened:
-        return False
+        return None
     from backstay.jobs.session import finish_in, finish_in_sync
 
     db = run.opened.db
@@ -49,4 +49,4 @@ async def finish_together(run: JobRun, ledger: Ledger, finish: Finish) -> bool:
             run.id,
             run.name,
         )
-    return True
+    return current

@@ -83,6 +83,8 @@ class Upkeep:
     async def rescue(self) -> int:
         """Take jobs from workers that are dead. How many."""
         await self._heartbeat.now()
+        if not self._heartbeat.steady_for(2.5 * self._every_s):
+            return 0
         ledger = self._part.ledger
         rescued = 0
         while orphans := await ledger.orphans():

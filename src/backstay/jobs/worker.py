@@ -14,6 +14,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Sequence
+from contextvars import Context as Variables
 from contextvars import copy_context
 from typing import Any
 from uuid import UUID
@@ -46,6 +47,7 @@ logger = logging.getLogger("backstay.jobs")
 
 _AHEAD_S = 0.02
 _IGNORED_CANCELLATION_S = 5.0
+_LAST_WORDS_S = 1.0
 _UNKNOWN_TASK_S = 30.0
 _PROGRESS_EVERY_S = 0.25
 _MOST_UNRECORDED = 10_000
@@ -143,7 +145,8 @@ class Worker:
         self.part.listen(self._woken)
         self._measured = (0, self._clock.monotonic())
         for loop in (self._claim_forever, self._record_forever, self._upkeep.run_forever):
-            self._tasks.append(asyncio.create_task(loop(), name=f"backstay worker {loop.__name__}"))
+            name = f"backstay worker {loop.__name__}"
+            self._tasks.append(asyncio.create_task(loop(), name=name, context=Variables()))
 
     def stop_claiming(self) -> None:
         """Take no more jobs, and hand back those that have not begun."""
@@ -172,12 +175,12 @@ class Worker:
         """Finish what can be finished within ``grace_s`` seconds, hand the rest back, and go."""
         self.stop_claiming()
         timer = self._clock.call_later(grace_s, self.hand_back)
-        last = self._clock.call_later(grace_s + _IGNORED_CANCELLATION_S, self._abandon_all)
+        self._last = self._clock.call_later(grace_s + _IGNORED_CANCELLATION_S, self._abandon_all)
         try:
             await self._rested()
         finally:
             timer.cancel()
-            last.cancel()
+            self._last.cancel()
             self._heartbeat.stop()
             self._upkeep.stop()
             for each in (self._timer, self._progress_timer):
@@ -227,6 +230,9 @@ class Worker:
         """Let go of what ignored its cancellation; its claim is given back."""
         for run in list(self.running.values()):
             self._abandon(run)
+        self._last = self._clock.call_later(_LAST_WORDS_S, self._give_up)
+
+    def _give_up(self) -> None:
         if self._finishing or self._recording:
             logger.error(
                 "the ledger is out of reach, so the ends of %d jobs are not recorded; they run "
@@ -361,14 +367,15 @@ class Worker:
         run = JobRun(claim, self.part.registry.find(claim.task), self)
         self.running[claim.id] = run
         self._started += 1
-        run.asyncio_task = self._loop.create_task(self._run(run))
+        # A fresh context (PEP 567): what another job or a request has set is not this one's.
+        run.asyncio_task = self._loop.create_task(self._run(run), context=Variables())
 
     async def _run(self, run: JobRun) -> None:
         current_work.set(run)
         correlation_id.set(run.correlation_id)
         run.begun = True
         task = run.task
-        recorded = False
+        recorded: bool | None = None
         try:
             if run.cancel_reason is not None or run.handed_back:
                 raise asyncio.CancelledError
@@ -385,8 +392,14 @@ class Worker:
         except GeneratorExit:
             raise  # the event loop is gone; the lease will run out
         except BaseException as error:
-            finish, recorded = self._failed(run, task, error), False
-            await self._roll_back(run)
+            recorded = None
+            try:
+                finish = self._failed(run, task, error)
+                await self._roll_back(run)
+            except BaseException:
+                # Whatever user code does here (rules, handlers, words of an error), the job ends.
+                logger.exception("what the failure of the job %s comes to cannot be said", run.id)
+                finish = self._unrecordable(Finish(run.id, run.claim.fence, State.DISCARDED))
         if self.running.get(run.claim.id) is run:
             self._ended(run, finish, recorded=recorded)
 
@@ -394,8 +407,12 @@ class Worker:
         sealer = self.part.sealer if task.arguments.has_secrets else None
         return task.arguments.load(run.claim.args, sealer=sealer)
 
-    async def _call(self, run: JobRun, task: AnyTask) -> tuple[Finish, bool]:
-        """One attempt with everything that may go with it; whether its end is recorded already."""
+    async def _call(self, run: JobRun, task: AnyTask) -> tuple[Finish, bool | None]:
+        """One attempt with everything that may go with it.
+
+        Returns:
+            Its end; and, if that has been recorded already, whether the claim was current.
+        """
         args, kwargs = self._load(run, task)
         timeout_s = task.timeout
         if timeout_s is None:
@@ -407,11 +424,9 @@ class Worker:
         if task.transactional and finish.state is State.SUCCEEDED:
             from backstay.jobs.transaction import finish_together
 
-            if await finish_together(run, self._ledger, finish):
-                return finish, True
-        else:
-            await self._commit(run)
-        return finish, False
+            return finish, await finish_together(run, self._ledger, finish)
+        await self._commit(run)
+        return finish, None
 
     async def _timed(
         self, run: JobRun, task: AnyTask, timeout_s: float, args: Any, kwargs: Any
@@ -466,6 +481,9 @@ class Worker:
     async def _roll_back(self, run: JobRun) -> None:
         if run.opened is not None and run.opened.has("db"):
             try:
+                if run.call is not None and run.call.abandoned:
+                    # Its function goes on in a thread that nobody waits for any more.
+                    run.call.at_end = run.opened.db.leave_behind()
                 await run.opened.db.rollback()
             except Exception:
                 logger.exception("rolling back what the job %s wrote failed", run.id)
@@ -513,12 +531,11 @@ class Worker:
         claim = run.claim
         current = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and current is not None:
-            stopped = current.cancelling() or not run.begun
             while current.cancelling():
                 current.uncancel()
             if run.cancel_reason is not None:
                 return self._stopped(run, State.CANCELLED, "Cancelled", run.cancel_reason)
-            if run.handed_back or stopped:
+            if run.handed_back:
                 return Finish(claim.id, claim.fence, State.AVAILABLE, give_back=True)
         match error:
             case Snooze():
@@ -541,7 +558,7 @@ class Worker:
                     f"the job ended by {type(error).__name__}, which is no Exception"
                 )
                 raised.__cause__ = error
-        described = self._describe(run, type(raised).__name__, str(raised), raised)
+        described = self._describe(run, type(raised).__name__, _words_of(raised), raised)
         retry = None if task is None else task.retry
         # The row says how many attempts there are; the task's rule says for which errors.
         if retry is not None and claim.attempt < claim.max_attempts and self._wants(retry, raised):
@@ -605,14 +622,14 @@ class Worker:
             claim.id, claim.fence, state, error, delay_s=delay_s, give_back=give_back, then=then
         )
 
-    def _ended(self, run: JobRun, finish: Finish, *, recorded: bool) -> None:
+    def _ended(self, run: JobRun, finish: Finish, *, recorded: bool | None) -> None:
         """The attempt is over: its place is free, and its end is to be recorded."""
         del self.running[run.claim.id]
         self._done += 1
-        if recorded:
-            self._was_recorded(run, finish, current=True)
-        else:
+        if recorded is None:
             self._record(run, finish)
+        else:
+            self._was_recorded(run, finish, current=recorded)
         if self._buffer and not self._stopping:
             self._start(self._buffer.popleft())
         elif not self._dry:
@@ -646,7 +663,7 @@ class Worker:
             finish = Finish(claim.id, claim.fence, State.AVAILABLE, give_back=True)
         else:
             finish = self._failed(run, run.task, TaskTimeout("it ran longer than its timeout"))
-        self._ended(run, finish, recorded=False)
+        self._ended(run, finish, recorded=None)
 
     # ------------------------------------------------------------------ cancelling
 
@@ -809,6 +826,14 @@ class Worker:
         if self._trouble:
             self._trouble = False
             logger.info("the ledger is back")
+
+
+def _words_of(error: BaseException) -> str:
+    """What an error says, even if saying it is where it fails."""
+    try:
+        return str(error)
+    except Exception:
+        return f"a {type(error).__name__} that cannot say what it is"
 
 
 def _progress_text(progress: Progress) -> str:

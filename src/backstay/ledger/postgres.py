@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -31,6 +32,7 @@ from backstay.ledger.postgres_plans import cancel_plan, finish_plan, insert_plan
 from backstay.ledger.postgres_schema import Tables, prepare_tables
 from backstay.ledger.postgres_statements import (
     DECLARE,
+    DELETABLE,
     DELETE,
     FORGET_GATES,
     FREE_KEYS,
@@ -42,9 +44,18 @@ from backstay.ledger.postgres_statements import (
     RESUME,
     TO_CANCEL,
     UNSEEN,
+    WAITS,
     WORKERS,
 )
-from backstay.ledger.postgres_views import COLUMNS, conditions, job_row
+from backstay.ledger.postgres_views import (
+    COLUMNS,
+    by_state,
+    conditions,
+    counting,
+    job_row,
+    newest,
+    pages,
+)
 from backstay.ledger.postgres_wakes import Wakes
 from backstay.ledger.rows import (
     Counts,
@@ -58,6 +69,7 @@ from backstay.ledger.rows import (
     QueueRow,
     State,
     Tick,
+    Wait,
     WorkerRow,
 )
 
@@ -67,7 +79,8 @@ T = TypeVar("T")
 
 _TIMEOUT_S = 10.0
 _PATIENT_TIMEOUT_S = 60.0
-_DELETED_AT_A_TIME = 5000
+_DELETED_AT_A_TIME = 1000
+_FOUND_AT_A_TIME = 50_000
 
 
 class PostgresLedger:
@@ -87,6 +100,7 @@ class PostgresLedger:
         now: instead of the database's clock (tests).
         prefix: in front of every table's name.
         schema: of the tables, made if it is missing; ``None``: the first one of ``search_path``.
+        patience_s: seconds to wait for a connection, if the URL does not say; ``None``: 10.
 
     Raises:
         MissingExtra: asyncpg is not installed.
@@ -99,8 +113,11 @@ class PostgresLedger:
         now: Callable[[], datetime] | None = None,
         prefix: str = "backstay_",
         schema: str | None = None,
+        patience_s: float | None = None,
     ) -> None:
         self._address = Address.of(url)
+        if self._address.connect_timeout_s is None:
+            self._address = replace(self._address, connect_timeout_s=patience_s)
         self._clock = now
         self._prefix = prefix
         self._schema = schema
@@ -115,7 +132,7 @@ class PostgresLedger:
     def dialect(self) -> str:
         return "postgresql"
 
-    async def open(self) -> None:
+    async def open(self, *, create: bool = True) -> None:
         if self._opened is not None:
             return
         address = self._address
@@ -126,7 +143,9 @@ class PostgresLedger:
                 command_timeout_s=_PATIENT_TIMEOUT_S,
             )
             try:
-                tables = await prepare_tables(connection, address, self._prefix, self._schema)
+                tables = await prepare_tables(
+                    connection, address, self._prefix, self._schema, create=create
+                )
             finally:
                 with suppress(*LOST, asyncpg.PostgresError):
                     await connection.close(timeout=2.0)
@@ -282,19 +301,26 @@ class PostgresLedger:
             self.tell(_ENQUEUED)
         return requeued
 
-    async def delete(self, which: JobFilter) -> int:
-        async def remove(connection: Connection, sql: Tables) -> int:
-            values: list[Any] = []
-            where = conditions(which, self._now(), values)
-            statement = sql[DELETE].replace("$where", where)
-            deleted = 0
-            while True:
-                count: int = await connection.fetchval(statement, *values)
+    async def delete(self, which: JobFilter, *, told: Callable[[int], object] | None = None) -> int:
+        # What finishes meanwhile is spared, or on a busy day there would be no end.
+        values: list[Any] = [await self.now(), _FOUND_AT_A_TIME]
+        where = conditions(which, self._now(), values)
+        search = self._open.tables[DELETABLE].replace("$where", where)
+        deleted = 0
+        while True:
+            rows = await self._look(lambda c, _: c.fetch(search, *values))
+            ids = sorted(row[0] for row in rows)
+            for start in range(0, len(ids), _DELETED_AT_A_TIME):
+                portion = ids[start : start + _DELETED_AT_A_TIME]
+                count: int = await self._look(
+                    lambda c, sql, portion=portion: c.fetchval(sql[DELETE], portion),  # type: ignore[misc]
+                    transaction=True,
+                )
                 deleted += count
-                if count < _DELETED_AT_A_TIME:
-                    return deleted
-
-        return await self._look(remove, transaction=True)
+                if told is not None and count:
+                    told(count)
+            if len(ids) < _FOUND_AT_A_TIME:
+                return deleted
 
     async def prune(self, keep_s: float, limit: int = 1000) -> int:
         async def remove(connection: Connection, sql: Tables) -> int:
@@ -350,25 +376,34 @@ class PostgresLedger:
     async def find(
         self, which: JobFilter, *, limit: int = 50, before: UUID | None = None
     ) -> list[JobRow]:
-        now = self._now()
-        values: list[Any] = [now, max(0, limit), before]
-        where = conditions(which, now, values)
-        sql = (
-            self._open.tables[f"SELECT {COLUMNS} FROM {{jobs}} j WHERE "]
-            + where
-            + " AND ($3::uuid IS NULL OR j.id < $3) ORDER BY j.id DESC LIMIT $2"
-        )
-        rows = await self._look(lambda c, _: c.fetch(sql, *values))
-        return [job_row(row) for row in rows]
+        now, most, states = self._now(), max(0, limit), pages(which)
+
+        async def look(connection: Connection, sql: Tables) -> list[Any]:
+            statement, values = newest(which, now, most, before)
+            rows = await connection.fetch(sql[statement], *values)
+            if states is None or len(rows) == most:
+                return rows
+            statement, values = by_state(which, states, now, most, before)
+            return await connection.fetch(sql[statement], *values)
+
+        return [job_row(row) for row in await self._look(look)]
 
     async def parents(self, job_id: UUID) -> list[UUID]:
         sql = "SELECT parent FROM {edges} WHERE child = $1 ORDER BY position"
         return [row[0] for row in await self._look(lambda c, t: c.fetch(t[sql], job_id))]
 
-    async def counts(self) -> list[Counts]:
-        sql = "SELECT queue, task, state, count(*) FROM {jobs} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-        rows = await self._look(lambda c, t: c.fetch(t[sql]))
+    async def children(self, job_id: UUID) -> list[UUID]:
+        sql = "SELECT child FROM {edges} WHERE parent = $1 ORDER BY child"
+        return [row[0] for row in await self._look(lambda c, t: c.fetch(t[sql], job_id))]
+
+    async def counts(self, states: frozenset[State] | None = None) -> list[Counts]:
+        rows = await self._look(lambda c, sql: c.fetch(sql[counting(states)]))
         return [Counts(row[0], row[1], State(row[2]), row[3]) for row in rows]
+
+    async def waits(self) -> list[Wait]:
+        # Not where listings are: its statistics may be old, and there is one right plan.
+        rows = await self._steer(lambda c, sql: c.fetch(sql[WAITS], self._now()))
+        return [Wait(row[0], row[1]) for row in rows]
 
     async def queues(self) -> list[QueueRow]:
         sql = "SELECT name, paused_at, max_running, rate, per_s FROM {queues} ORDER BY name"

@@ -70,6 +70,9 @@ CREATE INDEX {prefix}jobs_available ON {jobs} (queue, rank, id)
     WHERE state = 'available' AND gate IS NULL;
 CREATE INDEX {prefix}jobs_gated ON {jobs} (queue, gate, rank, id)
     WHERE state = 'available' AND gate IS NOT NULL;
+-- Jobs whose place in line does not tell since when they wait; the others need no index for that.
+CREATE INDEX {prefix}jobs_unlike ON {jobs} (queue, (rank + CAST(priority AS bigint) * 600000000))
+    WHERE state = 'available' AND (priority <> 0 OR gate IS NOT NULL);
 CREATE INDEX {prefix}jobs_due ON {jobs} (queue, run_at)
     WHERE state IN ('scheduled', 'retrying');
 CREATE INDEX {prefix}jobs_running ON {jobs} (queue, worker)
@@ -80,6 +83,11 @@ CREATE INDEX {prefix}jobs_to_cancel ON {jobs} (worker)
     WHERE state = 'running' AND cancel_requested;
 CREATE INDEX {prefix}jobs_failed ON {jobs} (state, id)
     WHERE state IN ('discarded', 'cancelled');
+-- For people who look for some among the many, and for counting.
+CREATE INDEX {prefix}jobs_succeeded ON {jobs} (queue, task, id)
+    WHERE state = 'succeeded';
+CREATE INDEX {prefix}jobs_waiting ON {jobs} (id)
+    WHERE state = 'waiting';
 CREATE INDEX {prefix}jobs_expiring ON {jobs} (expires_at)
     WHERE expires_at IS NOT NULL;
 CREATE INDEX {prefix}jobs_finished ON {jobs} (finished_at)
@@ -93,6 +101,7 @@ CREATE TABLE {edges} (
     settled boolean NOT NULL DEFAULT false,
     PRIMARY KEY (child, parent)
 );
+CREATE INDEX {prefix}edges_parent ON {edges} (parent, child);
 CREATE INDEX {prefix}edges_open ON {edges} (parent) WHERE NOT settled;
 CREATE TABLE {queues} (
     name text PRIMARY KEY,
@@ -178,12 +187,17 @@ def ddl(prefix: str = "backstay_", schema: str = "public") -> str:
 
 
 async def prepare_tables(
-    connection: asyncpg.Connection[Any], address: Address, prefix: str, schema: str | None
+    connection: asyncpg.Connection[Any],
+    address: Address,
+    prefix: str,
+    schema: str | None,
+    *,
+    create: bool = True,
 ) -> Tables:
-    """Find our tables, or make them under a lock.
+    """Find our tables, or make them under a lock, unless nothing is to be made.
 
     Raises:
-        LedgerUnavailable: they are missing and this role may not make them.
+        LedgerUnavailable: they are missing, and this role may not make them or shall not.
         LedgerMismatch: what stands there is not ours, or of a newer version.
     """
     found = schema or await connection.fetchval("SELECT current_schema()")
@@ -194,6 +208,12 @@ async def prepare_tables(
         )
     tables = Tables(prefix, str(found))
     if not await _are_there(connection, address, tables):
+        if not create:
+            raise LedgerUnavailable(
+                f"no table of schema {tables.schema!r} at {address.place} has a name that begins "
+                f"with {prefix!r}, so there are no jobs in it; name the database that the app uses, "
+                "or its schema and prefix; an app makes the tables when it first starts"
+            )
         try:
             await _make(connection, address, tables)
         except asyncpg.InsufficientPrivilegeError as error:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 __all__ = [
     "DECLARE",
+    "DELETABLE",
     "DELETE",
     "FORGET_GATES",
     "FREE_KEYS",
@@ -17,6 +18,7 @@ __all__ = [
     "RESUME",
     "TO_CANCEL",
     "UNSEEN",
+    "WAITS",
     "WORKERS",
 ]
 
@@ -57,11 +59,15 @@ _GONE = """), gone AS (
     DELETE FROM {edges} e USING old WHERE e.child = old.id
 )
 SELECT count(*) FROM gone"""
+# Found once for many: looking again after each portion would step over all that is dead by then.
+DELETABLE = """SELECT j.id FROM {jobs} j
+WHERE j.state IN ('succeeded', 'discarded', 'cancelled') AND j.finished_at <= $1 AND $where
+LIMIT $2"""
 DELETE = (
     """WITH old AS MATERIALIZED (
     SELECT j.id FROM {jobs} j
-    WHERE j.state IN ('succeeded', 'discarded', 'cancelled') AND $where
-    LIMIT 5000 FOR UPDATE
+    WHERE j.state IN ('succeeded', 'discarded', 'cancelled') AND j.id = ANY($1::uuid[])
+    ORDER BY j.id FOR UPDATE
 """
     + _GONE
 )
@@ -102,3 +108,51 @@ WORKERS = """SELECT w.*,
     greatest(0, CAST(extract(epoch FROM
         coalesce($1::timestamptz, clock_timestamp()) - w.beat_at) AS float8)) AS seen_s_ago
 FROM {workers} w ORDER BY w.started_at, w.id"""
+
+
+def _waits(queues: str, first: str) -> str:
+    """Since when the first of each queue could have been started; one step for each queue.
+
+    Args:
+        queues: where the queues are looked up.
+        first: a microsecond for ``q.queue``.
+    """
+    return f"""SELECT q.queue, f.us FROM (
+    WITH RECURSIVE q AS (
+        (SELECT queue FROM {{jobs}} WHERE {queues} ORDER BY queue LIMIT 1)
+        UNION ALL
+        SELECT n.queue FROM q CROSS JOIN LATERAL (
+            SELECT queue FROM {{jobs}} WHERE {queues} AND queue > q.queue
+            ORDER BY queue LIMIT 1) n
+    ) SELECT queue FROM q) q CROSS JOIN LATERAL ({first}) f"""
+
+
+_PLAIN = "state = 'available' AND gate IS NULL"
+_UNLIKE = "state = 'available' AND (priority <> 0 OR gate IS NOT NULL)"
+_DUE = "state IN ('scheduled', 'retrying')"
+_SINCE = "rank + CAST(priority AS bigint) * 600000000"
+# Those of an ordinary kind wait in the order in which they came: only jobs of higher priority can
+# be in front of them.
+WAITS = f"""WITH c AS MATERIALIZED (SELECT coalesce($1::timestamptz, clock_timestamp()) AS t)
+SELECT w.queue, greatest(0, (SELECT extract(epoch FROM t) FROM c) - min(w.us) / 1000000.0)::float8
+FROM ({
+    _waits(
+        _PLAIN,
+        f"SELECT rank AS us FROM {{jobs}} WHERE {_PLAIN} AND queue = q.queue AND priority = 0 "
+        "ORDER BY rank LIMIT 1",
+    )
+}
+UNION ALL {
+    _waits(
+        _UNLIKE,
+        f"SELECT {_SINCE} AS us FROM {{jobs}} WHERE {_UNLIKE} AND queue = q.queue "
+        f"ORDER BY {_SINCE} LIMIT 1",
+    )
+}
+UNION ALL {
+    _waits(
+        _DUE,
+        "SELECT CAST(extract(epoch FROM run_at) * 1000000 AS bigint) AS us FROM {jobs} "
+        f"WHERE {_DUE} AND queue = q.queue AND run_at <= (SELECT t FROM c) ORDER BY run_at LIMIT 1",
+    )
+}) w GROUP BY w.queue ORDER BY w.queue"""

@@ -1,15 +1,28 @@
-"""Looking at jobs in PostgreSQL: filters as conditions, rows as values."""
+"""Looking at jobs in PostgreSQL: filters as statements, rows as values."""
+
+# ruff: noqa: S608  # names of tables and states are put into statements, never values
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
+from uuid import UUID
 
-from backstay.ledger.rows import JobFilter, JobRow, State
+from backstay.ledger.rows import FINISHED, JobFilter, JobRow, State
 
-__all__ = ["COLUMNS", "conditions", "job_row"]
+__all__ = ["COLUMNS", "by_state", "conditions", "counting", "job_row", "newest", "pages"]
+
+# The queues and tasks that have jobs that succeeded: one step through the index for each.
+_KINDS = """WITH RECURSIVE k AS (
+    (SELECT queue, task FROM {jobs} WHERE state = 'succeeded' ORDER BY queue, task LIMIT 1)
+    UNION ALL
+    SELECT n.queue, n.task FROM k CROSS JOIN LATERAL (
+        SELECT queue, task FROM {jobs} WHERE state = 'succeeded'
+        AND (queue, task) > (k.queue, k.task) ORDER BY queue, task LIMIT 1) n
+) SELECT queue, task FROM k"""
 
 COLUMNS = """j.id, j.task, j.queue, j.state, j.priority, j.attempt, j.max_attempts, j.args, j.meta,
     j.created_at, j.run_at, j.started_at, j.finished_at, j.expires_at, j.worker,
@@ -17,6 +30,8 @@ COLUMNS = """j.id, j.task, j.queue, j.state, j.priority, j.attempt, j.max_attemp
         OR j.unique_until > coalesce($1::timestamptz, clock_timestamp()) THEN j.unique_key END AS unique_key,
     j.gate, j.cancel_requested, j.waiting_for, j.progress, j.result, j.errors"""
 """What ``job_row`` reads; ``$1`` is the time, if not the database's."""
+
+_Asked: TypeAlias = tuple[str, list[Any]]
 
 
 def conditions(which: JobFilter, now: datetime | None, values: list[Any]) -> str:
@@ -48,6 +63,117 @@ def conditions(which: JobFilter, now: datetime | None, values: list[Any]) -> str
             f" - make_interval(secs => {parameter(float(which.older_than_s))})"
         )
     return " AND ".join(found)
+
+
+# Each state's rows by the partial indexes that hold them: the planner, left to itself, may go
+# through the whole table by id, to be spared the sorting.
+_PARTS = {
+    State.AVAILABLE: (
+        "j.state = 'available' AND j.gate IS NULL",
+        "j.state = 'available' AND j.gate IS NOT NULL",
+    ),
+    State.SCHEDULED: ("j.state IN ('scheduled', 'retrying') AND j.state = 'scheduled'",),
+    State.RETRYING: ("j.state IN ('scheduled', 'retrying') AND j.state = 'retrying'",),
+}
+_IN_ORDER = frozenset({State.WAITING, State.DISCARDED, State.CANCELLED})
+_NEWEST = 1000
+
+
+def pages(which: JobFilter) -> frozenset[State] | None:
+    """The states whose indexes find what matches; ``None`` if going through all by id does."""
+    if which.ids is not None:
+        return None
+    narrow = which.queue is not None or which.task is not None
+    if which.states is None:
+        return frozenset(State) if narrow else None
+    if State.SUCCEEDED in which.states and not narrow:
+        return None
+    return which.states
+
+
+def newest(which: JobFilter, now: datetime | None, limit: int, before: UUID | None) -> _Asked:
+    """What matches among the newest, or among all if no index says more."""
+    values: list[Any] = [now, limit]
+    earlier = ""
+    if before is not None:
+        values.append(before)
+        earlier = f"WHERE j.id < ${len(values)}"
+    table = "{jobs}"
+    if pages(which) is not None:
+        values.append(max(_NEWEST, 4 * limit))
+        table = f"(SELECT * FROM {{jobs}} j {earlier} ORDER BY j.id DESC LIMIT ${len(values)})"
+        earlier = ""
+    where = conditions(which, now, values)
+    where = f"{earlier} AND {where}" if earlier else f"WHERE {where}"
+    return f"SELECT {COLUMNS} FROM {table} j {where} ORDER BY j.id DESC LIMIT $2", values
+
+
+def by_state(
+    which: JobFilter,
+    states: frozenset[State],
+    now: datetime | None,
+    limit: int,
+    before: UUID | None,
+) -> _Asked:
+    """What matches, each state by its own index."""
+    values: list[Any] = [now, limit]
+    where = conditions(replace(which, states=None), now, values)
+    if before is not None:
+        values.append(before)
+        where += f" AND j.id < ${len(values)}"
+    some: list[str] = []
+    for state in sorted(states):
+        latest = f"AND {where} ORDER BY j.id DESC LIMIT $2"
+        if state is State.SUCCEEDED:
+            kinds = ["true"]
+            if which.queue is not None:
+                values.append(which.queue)
+                kinds.append(f"k.queue = ${len(values)}")
+            if which.task is not None:
+                values.append(which.task)
+                kinds.append(f"k.task = ${len(values)}")
+            some.append(
+                f"SELECT n.id FROM ({_KINDS}) k CROSS JOIN LATERAL ("
+                "SELECT j.id FROM {jobs} j WHERE j.state = 'succeeded' "
+                f"AND j.queue = k.queue AND j.task = k.task {latest}) n "
+                f"WHERE {' AND '.join(kinds)}"
+            )
+        elif state in _IN_ORDER:
+            listed = "j.state IN ('discarded', 'cancelled') AND " if state in FINISHED else ""
+            some.append(f"(SELECT j.id FROM {{jobs}} j WHERE {listed}j.state = '{state}' {latest})")
+        else:
+            some += [
+                f"SELECT j.id FROM {{jobs}} j WHERE {part} AND {where}"
+                for part in _PARTS.get(state, (f"j.state = '{state}'",))
+            ]
+    found = " UNION ALL ".join(some) or "SELECT NULL::uuid AS id WHERE false"
+    statement = (
+        f"WITH matching AS MATERIALIZED ({found}), "
+        "best AS MATERIALIZED (SELECT id FROM matching ORDER BY id DESC LIMIT $2) "
+        f"SELECT {COLUMNS} FROM best JOIN {{jobs}} j ON j.id = best.id ORDER BY j.id DESC"
+    )
+    return statement, values
+
+
+def counting(states: frozenset[State] | None) -> str:
+    """The statement that counts jobs in these states, each by its own index."""
+    if states is None:
+        # All of it is read at once.
+        return "SELECT queue, task, state, count(*) FROM {jobs} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    parts = []
+    for state in sorted(states):
+        parts += [
+            f"SELECT j.queue, j.task, '{state}' AS state, count(*) AS jobs FROM {{jobs}} j "
+            f"WHERE {part} GROUP BY j.queue, j.task"
+            for part in _PARTS.get(state, (f"j.state = '{state}'",))
+        ]
+    if not parts:
+        return "SELECT '', '', '', 0 WHERE false"
+    counted = " UNION ALL ".join(parts)
+    return (
+        f"SELECT queue, task, state, sum(jobs)::bigint FROM ({counted}) c "
+        "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    )
 
 
 def job_row(row: Any) -> JobRow:

@@ -308,9 +308,9 @@ class Queries:
             "ids": json.dumps([raw.hex().upper() for _, raw in found]),
         }
         where = (
-            "WHERE seq IN (SELECT value FROM json_each(:seqs)) "
+            "WHERE seq IN (SELECT value FROM json_each(:seqs)) "  # noqa: S608
             "AND hex(id) IN (SELECT value FROM json_each(:ids)) "
-            f"AND +{_in_states(_finished(which))}"  # noqa: S608
+            f"AND +{_in_states(_finished(which))}"
         )
         if self._has_edges(execute):
             execute(

@@ -431,7 +431,9 @@ class Joins(LedgerHome):
             "get": lambda: ledger.get([one]),
             "find": lambda: ledger.find(JobFilter()),
             "parents": lambda: ledger.parents(one),
+            "children": lambda: ledger.children(one),
             "counts": lambda: ledger.counts(),
+            "waits": lambda: ledger.waits(),
             "queues": lambda: ledger.queues(),
             "workers": lambda: ledger.workers(),
         }

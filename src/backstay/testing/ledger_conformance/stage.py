@@ -125,11 +125,12 @@ class Stage:
             if self._opened:
                 self._home.clean_up(self._opened[0])
 
-    async def another(self, *, needed: bool = False) -> Ledger:
+    async def another(self, *, needed: bool = False, create: bool = True) -> Ledger:
         """Another process's engine on the same database.
 
         Args:
             needed: skip the test if there can be none; else the one engine is both.
+            create: whether it may make tables.
         """
         ledger = self._home.same_ledger(self.ledger, self.time)
         if ledger is None:
@@ -137,7 +138,7 @@ class Stage:
                 _skip("one process alone reaches this database")
             return self.ledger
         self._opened.append(ledger)
-        await ledger.open()
+        await ledger.open(create=create)
         return ledger
 
     def transaction(self) -> AbstractContextManager[Execute]:

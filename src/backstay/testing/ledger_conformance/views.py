@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from uuid import UUID
 
 from backstay.ledger.ids import new_job_id
-from backstay.ledger.rows import Counts, Gate, JobFilter, State
+from backstay.ledger.rows import LIVE, Counts, Gate, JobFilter, State, Wait
 from backstay.testing.ledger_conformance.stage import (
     FAILED,
     START,
@@ -95,6 +97,125 @@ class Views(LedgerHome):
             Counts("mail", "a", State.AVAILABLE, 1),
             Counts("other", "c", State.SUCCEEDED, 1),
         }
+
+    @conformance_test
+    async def test_only_the_states_asked_for_are_counted(self, on: Stage) -> None:
+        for state in (State.SUCCEEDED, State.DISCARDED, State.CANCELLED, State.RETRYING):
+            await on.end(await on.running(), state, delay_s=9, error=FAILED)
+        held = await on.running()
+        await on.add(job(delay_s=9), job(gate=Gate("g", limit=1)), job(after=(held.id,)), job())
+        everything = {each.state: each.jobs for each in await on.ledger.counts()}
+        assert everything == {**dict.fromkeys(State, 1), State.AVAILABLE: 2}
+        for state in State:
+            [counted] = await on.ledger.counts(frozenset({state}))
+            assert counted == Counts("default", "t", state, everything[state])
+        live = await on.ledger.counts(LIVE)
+        assert {each.state for each in live} == LIVE
+        assert sum(each.jobs for each in live) == 6
+        assert await on.ledger.counts(frozenset()) == []
+
+    @conformance_test
+    async def test_more_than_the_newest_are_found(self, on: Stage) -> None:
+        old = job("rare", queue="mail")
+        await on.end(await on.running(old))
+        [late, waiting] = await on.add(job("rare", delay_s=9), job("rare", after=(new_job_id(),)))
+        await on.add(*(job() for _ in range(1200)))
+
+        async def found(limit: int = 50, **which: object) -> list[UUID]:
+            rows = await on.ledger.find(JobFilter(**which), limit=limit)  # type: ignore[arg-type]
+            return [each.id for each in rows]
+
+        assert await found(task="rare") == [waiting, late, old.id]
+        assert await found(task="rare", limit=2) == [waiting, late]
+        assert await found(queue="mail") == [old.id]
+        assert await found(queue="mail", task="rare") == [old.id]
+        assert await found(queue="mail", task="t") == []
+        succeeded = frozenset({State.SUCCEEDED})
+        for which in ({}, {"queue": "mail"}, {"task": "rare"}, {"text": "are"}):
+            assert await found(states=succeeded, **which) == [old.id]
+        assert await found(states=succeeded, task="t") == []
+        assert await found(states=succeeded | {State.SCHEDULED}, task="rare") == [late, old.id]
+        page = await on.ledger.find(JobFilter(task="rare"), before=late)
+        assert [each.id for each in page] == [old.id]
+
+    @conformance_test
+    async def test_a_job_knows_its_children(self, on: Stage) -> None:
+        [one, other] = await on.add(job(), job())
+        children = await on.add(*(job(after=(other, one)) for _ in range(3)), job(after=(other,)))
+        assert await on.ledger.children(one) == children[:3]
+        assert await on.ledger.children(other) == children
+        assert await on.ledger.children(children[0]) == []
+        await on.ledger.cancel(one, "no more")
+        assert await on.ledger.children(one) == children[:3], "also when they wait no longer"
+        await on.ledger.delete(JobFilter(ids=(children[0],)))
+        assert await on.ledger.children(one) == children[1:3]
+
+    @conformance_test
+    async def test_queues_say_how_long_their_first_job_could_have_been_started(
+        self, on: Stage
+    ) -> None:
+        assert await on.ledger.waits() == []
+        await on.add(job(), job(delay_s=5), job(queue="later", delay_s=30))
+        await on.add(job(queue="mail", run_at=START - timedelta(hours=1)))
+        assert await on.ledger.waits() == [Wait("default", 0), Wait("mail", 0)]
+        on.time.move(10)
+        assert await on.ledger.waits() == [Wait("default", 10), Wait("mail", 10)]
+        await on.worker()
+        [first] = await on.claim({"default": 1})
+        assert await on.ledger.waits() == [Wait("default", 5), Wait("mail", 10)], "due counts"
+        await on.end(first, State.RETRYING, delay_s=40, error=FAILED)
+        await on.claim({"default": 5, "mail": 5})
+        assert await on.ledger.waits() == []
+        on.time.move(50)
+        assert await on.ledger.waits() == [Wait("default", 10), Wait("later", 30)]
+
+    @conformance_test
+    async def test_waiting_is_measured_whatever_the_place_in_line(self, on: Stage) -> None:
+        await on.add(job(priority=-5, queue="low"), job(queue="g", gate=Gate("g", limit=1)))
+        on.time.move(60)
+        await on.add(job(priority=5, queue="low"), job(queue="low"), job(queue="g"))
+        await on.add(job(queue="g", gate=Gate("a", limit=1), priority=9))
+        await on.add(*(job(priority=7, queue="high") for _ in range(5)))
+        on.time.move(1)
+        await on.ledger.pause("high", True)
+        assert await on.ledger.waits() == [Wait("g", 61), Wait("high", 1), Wait("low", 61)]
+
+    @conformance_test
+    async def test_what_is_deleted_is_told_in_portions(self, on: Stage) -> None:
+        parent = job()
+        await on.add(parent, *(job(after=(parent.id,)) for _ in range(2499)))
+        await on.ledger.cancel(parent.id, "with all its children")
+        [kept] = await on.add(job())
+        told: list[int] = []
+        assert await on.ledger.delete(JobFilter(), told=told.append) == 2500
+        assert sum(told) == 2500
+        assert len(told) > 1
+        assert [each.id for each in await on.ledger.find(JobFilter())] == [kept]
+        assert await on.ledger.children(parent.id) == []
+        assert await on.ledger.delete(JobFilter(), told=told.append) == 0
+        assert sum(told) == 2500
+
+    @conformance_test
+    async def test_others_write_while_much_is_deleted(self, on: Stage) -> None:
+        parent = job()
+        await on.add(parent, *(job(after=(parent.id,)) for _ in range(2499)))
+        await on.ledger.cancel(parent.id, "with all its children")
+        other = await on.another()
+        written: list[asyncio.Task[object]] = []
+
+        def write(_: int) -> None:
+            written.append(asyncio.create_task(other.insert([job()])))
+
+        assert await on.ledger.delete(JobFilter(), told=write) == 2500
+        assert any(each.done() for each in written), "between two portions"
+        await asyncio.gather(*written)
+        assert len(await on.ledger.find(JobFilter())) == len(written)
+
+    @conformance_test
+    async def test_who_looks_makes_nothing(self, on: Stage) -> None:
+        [one] = await on.add(job())
+        other = await on.another(needed=True, create=False)
+        assert set(await other.get([one])) == {one}
 
     @conformance_test
     async def test_the_clock_is_the_one_it_was_given(self, on: Stage) -> None:
