@@ -514,6 +514,12 @@ class _Scheduled:
     def _hold(self, where: str) -> None:
         work = self._ctx.work
         assert work is not None
+        scope = getattr(work, "scope", None) or {}
+        if scope.get("type") == "websocket":
+            raise ContextClosed(
+                f"{where}() in a WebSocket would be written when it closes, and it has no other "
+                "answer to wait for; use: await tasks.durable.enqueue(...)"
+            )
         try:
             work.hold_answer(self._flush, first=True)
         except ContextClosed as closed:

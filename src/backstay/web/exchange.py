@@ -240,7 +240,7 @@ class Exchange:
             traceback: TracebackType | None,
         ) -> None:
             self._written = True
-            if exc is not None and self._context is not None:
+            if exc is not None and not self._is_departure(exc) and self._context is not None:
                 # What an exception handler schedules from now on is its own affair.
                 self._writing = self._holding = None
                 self._context.unbind("durable")
