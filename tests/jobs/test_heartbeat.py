@@ -75,7 +75,7 @@ async def test_it_beats_in_a_thread_while_the_event_loop_is_blocked() -> None:
     heartbeat.start()
     for _ in range(5):  # waiting here is what blocks the loop
         assert heart.beaten.acquire(timeout=10)
-    heartbeat.stop()
+    await heartbeat.stop()
     assert all(thread is not threading.main_thread() for thread in heart.beats)
     assert heart.closed.is_set()
 
@@ -89,7 +89,7 @@ async def test_it_passes_on_what_is_to_be_cancelled_in_the_event_loop() -> None:
     heartbeat.start()
     heartbeat.soon()
     await told.something.wait()
-    heartbeat.stop()
+    await heartbeat.stop()
     assert told.cancelled == [job]
     assert told.lost == 0
 
@@ -102,7 +102,7 @@ async def test_it_says_that_the_worker_was_taken_for_dead() -> None:
     heartbeat.start()
     heartbeat.soon()
     await told.something.wait()
-    heartbeat.stop()
+    await heartbeat.stop()
     assert told.lost == 1
 
 
@@ -122,13 +122,57 @@ async def test_it_goes_on_when_the_ledger_is_back_and_complains_once(
     heartbeat.start()
     for _ in range(7):
         await asyncio.to_thread(heart.beaten.acquire, timeout=10)
-    heartbeat.stop()
+    await heartbeat.stop()
     lines = [record.getMessage() for record in caplog.records]
     assert [line for line in lines if "does not reach" in line] == [
         "the heartbeat does not reach the ledger: gone",
         "the heartbeat does not reach the ledger: gone again",
     ]
     assert "the heartbeat failed" in lines
+
+
+class Hands(SystemClock):
+    """The machine's clock, as far as anybody can tell, with hands that the test moves."""
+
+    at = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+async def beat_at(heartbeat: Heartbeat, clock: Hands, at: float) -> None:
+    clock.at = at
+    heartbeat.soon()
+    while heartbeat._heard_at != at:
+        await asyncio.sleep(0.001)
+
+
+@async_test
+async def test_it_is_steady_since_the_last_gap_between_beats() -> None:
+    clock = Hands()
+    heartbeat = make(FakeHeart(), clock, Told(), every_s=60)
+    heartbeat.start()
+    await beat_at(heartbeat, clock, 100)
+    assert heartbeat.steady_for(100)
+    await beat_at(heartbeat, clock, 300)
+    assert not heartbeat.steady_for(1)
+    clock.at = 350
+    assert heartbeat.steady_for(50)
+    assert not heartbeat.steady_for(51)
+    await heartbeat.stop()
+    assert make(FakeHeart(), FakeClock(), Told()).steady_for(3600)  # there is no gap in its time
+
+
+@async_test
+async def test_while_it_is_silent_it_is_not_steady() -> None:
+    """The ledger may be back for upkeep before the next beat has noticed the gap."""
+    clock = Hands()
+    heartbeat = make(FakeHeart(), clock, Told(), every_s=60)
+    heartbeat.start()
+    await beat_at(heartbeat, clock, 100)
+    clock.at = 300
+    assert not heartbeat.steady_for(100)
+    await heartbeat.stop()
 
 
 @async_test
@@ -143,7 +187,7 @@ async def test_under_a_fake_clock_the_beats_are_its_timers() -> None:
         await asyncio.to_thread(heart.beaten.acquire, timeout=10)
         while len(heart.beats) < beats:
             await asyncio.sleep(0.001)
-    heartbeat.stop()
+    await heartbeat.stop()
     beaten = len(heart.beats)
     await clock.advance(20)
     heartbeat.soon()
@@ -166,7 +210,7 @@ async def test_stopping_does_not_wait_for_a_beat_that_hangs() -> None:
     heartbeat = make(heart, SystemClock(), Told(), every_s=0.001)
     heartbeat.start()
     assert heart.beaten.acquire(timeout=10)
-    heartbeat.stop()
+    await heartbeat.stop()
     assert not heart.closed.is_set()
     release.set()
     assert heart.closed.wait(10)

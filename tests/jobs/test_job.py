@@ -225,6 +225,19 @@ async def test_a_finished_job_is_not_waited_for() -> None:
 
 
 @async_test
+async def test_a_job_that_has_finished_is_told_however_short_the_patience() -> None:
+    @task
+    async def give() -> int:
+        return 7
+
+    async with running(make_app()) as client:
+        job = await client.durable.enqueue(give)
+        await job.wait()
+        assert (await job.wait(0)).state is State.SUCCEEDED
+        assert await job.result(timeout_s=0) == 7
+
+
+@async_test
 async def test_who_waits_when_the_app_stops_is_not_left_hanging() -> None:
     @task
     async def slow() -> None: ...

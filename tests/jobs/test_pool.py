@@ -128,8 +128,9 @@ async def test_without_pebble_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
         await ProcessPool(1).run(Busy.square, (7,), {})
 
 
-def test_a_pool_that_never_ran_anything_stops_at_once() -> None:
-    ProcessPool(0).stop()
+@async_test
+async def test_a_pool_that_never_ran_anything_stops_at_once() -> None:
+    await ProcessPool(0).stop()
 
 
 def test_a_crash_is_an_error_of_a_task() -> None:

@@ -46,9 +46,14 @@ def part_of(backstay: Any) -> DurablePart:
 
 
 class Silent:
-    """A heartbeat that always arrives."""
+    """A heartbeat that always arrives, and has for long enough, unless the test says otherwise."""
+
+    steady = True
 
     async def now(self) -> None: ...
+
+    def steady_for(self, seconds: float) -> bool:
+        return self.steady
 
 
 def upkeep_of(client: RunningApp, worker: str = "upkeeper") -> Upkeep:
@@ -125,6 +130,25 @@ async def test_within_its_lease_a_silent_worker_keeps_its_jobs() -> None:
         await clock.advance(9)
         assert await upkeep_of(client).rescue() == 0
         assert (await job.status()).state is State.RUNNING
+
+
+@async_test
+async def test_who_could_not_reach_the_ledger_a_moment_ago_declares_nobody_dead() -> None:
+    clock = FakeClock()
+
+    @task
+    async def pay() -> None: ...
+
+    async with without_worker(clock, pay) as client:
+        job = await client.durable.enqueue(pay)
+        await claimed_by_the_dead(client, clock)
+        heartbeat = Silent()
+        heartbeat.steady = False
+        upkeep = Upkeep(part_of(client.ctx.app), "upkeeper", heartbeat, every_s=2.0)  # type: ignore[arg-type]  # all it asks
+        assert await upkeep.rescue() == 0
+        assert (await job.status()).state is State.RUNNING
+        heartbeat.steady = True
+        assert await upkeep.rescue() == 1
 
 
 @async_test

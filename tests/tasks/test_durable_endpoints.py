@@ -15,10 +15,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from backstay import Origin, current_context
-from backstay.errors import ContextClosed, LedgerUnavailable
+from backstay.errors import BadJob, ContextClosed, LedgerUnavailable
 from backstay.ledger.rows import NewJob
-from backstay.tasks import Job, Retry, Tasks, add_tasks, connect
-from backstay.testing import running
+from backstay.tasks import Job, Retry, State, Tasks, add_tasks, connect
+from backstay.testing import enqueued, running
 from backstay.web import Ctx, install
 from tests.support import async_test
 from tests.tasks.notebook import durable_app, ledger_of, note_task, noted, notes
@@ -239,30 +239,26 @@ async def test_a_ledger_that_is_down_is_a_503_problem_and_no_promise() -> None:
         assert await notes(client) == noted("never")
 
 
-def test_websockets_schedule_and_it_is_written_when_the_endpoint_returns(tmp_path: Path) -> None:
+def test_websockets_enqueue_because_they_have_no_answer_to_wait_for(tmp_path: Path) -> None:
     file = tmp_path / "shop.db"
     app, note = durable_app(database=f"sqlite:///{file}"), note_task()
 
     @app.websocket("/ws")
     async def endpoint(websocket: WebSocket, tasks: Tasks) -> None:
         await websocket.accept()
-        tasks.durable.schedule(note, "scheduled")
+        try:
+            tasks.durable.schedule(note, "never")
+        except ContextClosed as closed:
+            await websocket.send_text(str(closed))
         job = await tasks.durable.enqueue(note, "enqueued")
         await websocket.send_text(str(job.created))
 
-    @app.websocket("/fails")
-    async def fails(websocket: WebSocket, tasks: Tasks) -> None:
-        tasks.durable.schedule(note, "never")
-        raise LookupError
-
-    with TestClient(app) as client:
-        with client.websocket_connect("/ws") as socket:
-            assert socket.receive_text() == "True"
-        with pytest.raises(LookupError), client.websocket_connect("/fails"):
-            pass
+    with TestClient(app) as client, client.websocket_connect("/ws") as socket:
+        assert "await tasks.durable.enqueue" in socket.receive_text()
+        assert socket.receive_text() == "True"
     with closing(sqlite3.connect(file)) as outside:
-        rows = outside.execute("SELECT args FROM backstay_jobs ORDER BY id").fetchall()
-    assert sorted(args for (args,) in rows) == sorted(noted("enqueued", "scheduled"))
+        rows = outside.execute("SELECT args FROM backstay_jobs").fetchall()
+    assert [args for (args,) in rows] == noted("enqueued")
 
 
 @async_test
@@ -542,3 +538,38 @@ async def test_a_lifespan_that_starts_is_told_that_the_ledger_is_not_open_and_ma
     async with running(app) as client:
         assert "has not started" in told[0]
         assert await notes(client) == noted("starting")
+
+
+@async_test
+async def test_jobs_of_one_request_may_wait_for_each_other() -> None:
+    app, note = durable_app(), note_task()
+
+    @app.post("/")
+    async def endpoint(tasks: Tasks) -> list[str]:
+        first = tasks.durable.task(delay=3600).schedule(note, "first")
+        second = tasks.durable.task(after=first).schedule(note, "second")
+        return [str(first.id), str(second.id)]
+
+    async with running(app) as client:
+        first, second = (await client.post("/")).json()
+        assert (await client.durable.job(first).status()).state is State.SCHEDULED
+        assert (await client.durable.job(second).status()).state is State.WAITING
+
+
+@async_test
+async def test_a_job_that_is_not_written_yet_cannot_be_waited_for_by_one_that_is() -> None:
+    app, note = durable_app(), note_task()
+    told: list[BadJob] = []
+
+    @app.post("/")
+    async def endpoint(tasks: Tasks) -> None:
+        first = tasks.durable.task(delay=3600).schedule(note, "first")
+        try:
+            await tasks.durable.task(after=first).enqueue(note, "second")
+        except BadJob as refused:
+            told.append(refused)
+
+    async with running(app) as client:
+        await client.post("/")
+        rows = {row.args: row.state for row in await enqueued(client)}
+        assert told or rows[noted("second")[0]] is State.WAITING

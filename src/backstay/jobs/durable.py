@@ -45,7 +45,7 @@ class Options:
     priority: int | None = None
     queue: str | None = None
     max_attempts: int | None = None
-    after: tuple[UUID, ...] = ()
+    after: tuple[Job[Any], ...] = ()
     on_parent_failure: ParentFailure = "cancel"
     keep_s: float | None = None
 
@@ -176,7 +176,7 @@ class DurableScheduler:
             priority=None if priority is None else require_priority(priority),
             queue=queue,
             max_attempts=max_attempts,
-            after=tuple(each.id for each in parents),
+            after=parents,
             on_parent_failure=on_parent_failure,
             keep_s=keep_s,
         )
@@ -264,6 +264,7 @@ class DurableScheduler:
             LedgerUnavailable: it could not be written.
         """
         task = require_task(func, "tasks.durable.enqueue")
+        self._require_written_parents("enqueue")
         new = self._new(task, args, kwargs)
         job = self._handle(task, new)
         session = self._current_session()
@@ -287,6 +288,7 @@ class DurableScheduler:
             BadJob, TypeError: one of them is wrong; none is written.
             LedgerUnavailable: they could not be written.
         """
+        self._require_written_parents("enqueue_many")
         writer, options, meta = self._writer, self._options, self._scheduled.meta
         news: list[NewJob] = []
         jobs: list[Job[Any]] = []
@@ -309,6 +311,7 @@ class DurableScheduler:
             BadJob, TypeError, LedgerUnavailable: as ``enqueue`` says.
         """
         task = require_task(func, "tasks.durable.enqueue_now")
+        self._require_written_parents("enqueue_now")
         new = self._new(task, args, kwargs)
         job = self._handle(task, new)
         session = self._current_session()
@@ -381,6 +384,16 @@ class DurableScheduler:
         return Job(self._writer, found, "an unnamed task", created=False)
 
     # ------------------------------------------------------------------ within
+
+    def _require_written_parents(self, where: str) -> None:
+        """A job that is written now cannot wait for one that may never be."""
+        for parent in () if self._options is None else self._options.after:
+            if parent.created is None:
+                raise BadJob(
+                    f"{where}() writes now, and the job of {parent.task} it is to come after is "
+                    "not written yet (that happens with its session's commit, or when this work "
+                    "returns): schedule() both, or enqueue() both"
+                )
 
     def _new(self, task: AnyTask, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> NewJob:
         return self._writer.new_job(task, args, kwargs, self._options, self._scheduled.meta)

@@ -82,8 +82,12 @@ class Heartbeat:
         """
         if self._thread is None:
             return True
-        return self._steady_since is not None and (
-            self._clock.monotonic() - self._steady_since >= seconds
+        now = self._clock.monotonic()
+        return (
+            self._steady_since is not None
+            and self._heard_at is not None
+            and now - self._heard_at <= 2 * self._every_s
+            and now - self._steady_since >= seconds
         )
 
     async def now(self) -> None:
@@ -91,7 +95,7 @@ class Heartbeat:
         if self._thread is None and not self._stopped:
             await asyncio.to_thread(self._beat)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Beat no more."""
         self._stopped = True
         self._soon.set()
@@ -99,7 +103,7 @@ class Heartbeat:
             self._timer.cancel()
         if self._thread is not None:
             # A beat that hangs on a dead connection ends by itself; nobody has to wait for it.
-            self._thread.join(timeout=1.0)
+            await asyncio.to_thread(self._thread.join, 1.0)
         else:
             self._heart.close()
 

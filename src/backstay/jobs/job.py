@@ -98,6 +98,9 @@ class Job(Generic[R]):
             TimeoutError: it has not finished by then.
             UnknownJob: as ``status`` says.
         """
+        status = await self.status()
+        if status.finished:
+            return status
         try:
             async with asyncio.timeout(timeout_s):
                 poll_s = _FIRST_POLL_S

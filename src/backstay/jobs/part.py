@@ -345,7 +345,7 @@ class DurablePart:
             task.retry.attempts if options.max_attempts is None else options.max_attempts,
             None if unique is None else unique.key_for(task.name, text),
             _gate(task, text) if task.limit is not None or task.rate is not None else None,
-            options.after,
+            tuple(parent.id for parent in options.after),
             options.on_parent_failure,
             task.keep_s if options.keep_s is None else options.keep_s,
             meta,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import multiprocessing
 from collections.abc import Mapping
@@ -60,12 +61,13 @@ class ProcessPool:
             ) from died
         return None if text is None else task.result.load(text)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Kill what runs and let the processes go."""
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join(timeout=5)
-            self._pool = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+            with contextlib.suppress(TimeoutError):  # then they end when this process does
+                await asyncio.to_thread(pool.join, 5)
 
 
 def run_in_process(

@@ -48,6 +48,7 @@ logger = logging.getLogger("backstay.jobs")
 _AHEAD_S = 0.02
 _IGNORED_CANCELLATION_S = 5.0
 _LAST_WORDS_S = 1.0
+_SIGN_OFF_S = 2.0
 _UNKNOWN_TASK_S = 30.0
 _PROGRESS_EVERY_S = 0.25
 _MOST_UNRECORDED = 10_000
@@ -181,7 +182,7 @@ class Worker:
         finally:
             timer.cancel()
             self._last.cancel()
-            self._heartbeat.stop()
+            await self._heartbeat.stop()
             self._upkeep.stop()
             for each in (self._timer, self._progress_timer):
                 if each is not None:
@@ -191,10 +192,12 @@ class Worker:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._tasks.clear()
             self._pool.stop()
-            self._processes.stop()
+            await self._processes.stop()
         try:
-            await self._ledger.unregister(self.id)
-        except LedgerUnavailable as error:
+            # Not for long: a lease runs out by itself, and whoever stops us has little patience.
+            async with asyncio.timeout(_SIGN_OFF_S):
+                await self._ledger.unregister(self.id)
+        except (LedgerUnavailable, TimeoutError) as error:
             logger.warning("the worker could not sign off, its lease will run out: %s", error)
 
     async def _rested(self) -> None:

@@ -17,6 +17,8 @@ from backstay.ledger.sqlite_schema import migrate
 
 __all__ = ["Connection", "MEMORY", "executor_of", "file_of", "named"]
 
+_LAST_PATIENCE_S = 1.0
+
 MEMORY = ":memory:"
 
 
@@ -59,6 +61,7 @@ class Connection:
         self.path = path
         self._prefix = prefix
         self._patience_s = patience_s
+        self._closing_at: float | None = None
         self._create = create
         self._checkpoint_pages = checkpoint_pages
         self._raw: sqlite3.Connection | None = None
@@ -103,10 +106,16 @@ class Connection:
         now = time.monotonic()
         if deadline is None:
             deadline = now + self._patience_s
+        if self._closing_at is not None:
+            deadline = min(deadline, self._closing_at + _LAST_PATIENCE_S)
         if not is_busy(error) or now >= deadline:
             raise error
         time.sleep(min(pause_s, max(0.0, deadline - now)))
         return deadline, min(pause_s * 1.5, 0.004)
+
+    def hurry(self) -> None:
+        """From now on have patience for a second in all: somebody waits for the end. Any thread."""
+        self._closing_at = time.monotonic()
 
     def rollback(self) -> None:
         """Undo what is open, whatever state the connection is in."""

@@ -115,6 +115,7 @@ class Writer:
     def stop(self) -> None:
         """Do what is in line, then end. Blocking; any thread but the writer's."""
         self._closed = True
+        self.connection.hurry()
         if os.getpid() == self._pid:
             self._line.put(None)
             self._thread.join()

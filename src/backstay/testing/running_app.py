@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from backstay.context import Context, Moment, Origin
 from backstay.errors import MissingExtra
 from backstay.jobs.part import DurablePart
+from backstay.jobs.worker_part import WorkerPart
 from backstay.testing.durable import drain
 from backstay.web.installation import installed
 
@@ -83,6 +84,10 @@ async def running(
         if database is not None:
             durable.use(database)
         durable.inline = durable_inline
+        if durable_inline:
+            workers = backstay.part("job")
+            assert isinstance(workers, WorkerPart)
+            workers.configure(enabled=True)  # somebody has to run them
     to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     state: dict[str, Any] = {}
