@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec
 
 P = ParamSpec("P")
 
-__all__ = ["PATIENCE_S", "async_test"]
+__all__ = ["PATIENCE_S", "async_test", "shown"]
 
 PATIENCE_S = 20.0
 """How long a test waits for something that will come, before it calls it a failure."""
@@ -27,3 +28,8 @@ def async_test(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
         asyncio.run(bounded())
 
     return run
+
+
+def shown(value: object) -> str:
+    """A parameter's id: its repr without addresses, which differ from process to process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backstay.calls import is_async_callable, name_of, require_function
-from tests.support import async_test
+from tests.support import async_test, shown
 
 
 def sync_function() -> None: ...
@@ -75,19 +75,19 @@ SYNC: list[Callable[..., Any]] = [
 ]
 
 
-@pytest.mark.parametrize("func", ASYNC, ids=repr)
+@pytest.mark.parametrize("func", ASYNC, ids=shown)
 def test_async_callables_are_seen_whatever_they_hide_in(func: Callable[..., Any]) -> None:
     assert is_async_callable(func)
 
 
-@pytest.mark.parametrize("func", ASYNC, ids=repr)
+@pytest.mark.parametrize("func", ASYNC, ids=shown)
 def test_what_is_called_async_gives_a_coroutine(func: Callable[..., Any]) -> None:
     given = func()
     assert inspect.iscoroutine(given)
     given.close()
 
 
-@pytest.mark.parametrize("func", SYNC, ids=repr)
+@pytest.mark.parametrize("func", SYNC, ids=shown)
 def test_everything_else_is_not_async(func: Callable[..., Any]) -> None:
     assert not is_async_callable(func)
 
@@ -110,7 +110,7 @@ def test_names_are_short_and_for_people(func: Callable[..., Any], name: str) -> 
     assert name_of(func) == name
 
 
-@pytest.mark.parametrize("func", [*ASYNC, *SYNC], ids=repr)
+@pytest.mark.parametrize("func", [*ASYNC, *SYNC], ids=shown)
 def test_whatever_can_be_called_is_accepted(func: Callable[..., Any]) -> None:
     require_function(func, "tasks.schedule")
 
@@ -129,7 +129,7 @@ async def test_another_awaitable_is_refused_by_its_type() -> None:
         require_function(asyncio.get_running_loop().create_future(), "tasks.schedule")
 
 
-@pytest.mark.parametrize("value", [None, 7, "send_email", (), object()], ids=repr)
+@pytest.mark.parametrize("value", [None, 7, "send_email", (), object()], ids=shown)
 def test_what_cannot_be_called_is_shown_in_the_message(value: object) -> None:
     with pytest.raises(TypeError) as caught:
         require_function(value, "tasks.schedule")

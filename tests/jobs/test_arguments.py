@@ -25,6 +25,7 @@ from typing_extensions import TypedDict, Unpack
 from backstay.errors import BadJob, JobError
 from backstay.jobs.arguments import Arguments, Result, UnreadableArguments, UnreadableResult
 from tests.jobs import late_names
+from tests.support import shown
 
 T = TypeVar("T")
 
@@ -138,7 +139,7 @@ class TestWhatTravels:
             (dict, {"a": [1]}),
             (list, [1, "a"]),
         ],
-        ids=repr,
+        ids=shown,
     )
     def test_what_comes_back_equals_what_went_in_and_has_its_type(
         self, annotation: Any, value: Any
@@ -389,7 +390,7 @@ class TestModels:
             (WithBytes(raw=b"\xff"), "utf-8"),
             (Loose(price=math.nan), "come back as Loose"),
         ],
-        ids=repr,
+        ids=shown,
     )
     def test_a_model_that_would_come_back_different_is_refused(
         self, model: BaseModel, why: str
@@ -437,7 +438,7 @@ class TestRefusedArguments:
         "value",
         [(1, 2), {1}, {"a": (1,)}, {1: "a"}, b"x", dt.date(2024, 1, 1), decimal.Decimal(1),
          Order(id=1), Point(1), math.nan, "\ud800", iter([1])],
-        ids=repr,
+        ids=shown,
     )  # fmt: skip
     def test_without_annotation_only_what_json_has_is_taken(self, value: Any) -> None:
         def work(value): ...  # type: ignore[no-untyped-def]
@@ -688,7 +689,7 @@ class TestResult:
             (Any, {"a": [1]}),
             (dict[str, uuid.UUID], {"a": uuid.UUID(int=1)}),
         ],
-        ids=repr,
+        ids=shown,
     )
     def test_what_comes_back_equals_what_was_returned(self, annotation: Any, value: Any) -> None:
         def work(): ...  # type: ignore[no-untyped-def]

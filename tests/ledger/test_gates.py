@@ -1,13 +1,14 @@
 """The arithmetic of limits: never more than allowed, and never stuck."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backstay.ledger import Gate
-from backstay.ledger.gates import Rates, decode_rates, encode_rates, record, room
+from backstay.ledger.gates import Rates, decode_rates, encode_rates, has_rate, record, room
 
 START_S = 1_800_000_000.0
 steps = st.lists(
@@ -145,3 +146,21 @@ def test_an_unreadable_memory_is_an_empty_one(text: str | None) -> None:
 @given(st.lists(st.tuples(st.integers(0, 10**12), st.integers(1, 10**6))))
 def test_a_memory_survives_its_column(rates: Rates) -> None:
     assert decode_rates(encode_rates(rates)) == rates
+
+
+@pytest.mark.parametrize(
+    "per_s", [0.0, -1.0, math.nan, math.inf, 1e300, 5e-324, "soon", None, b"1"]
+)
+def test_a_rate_over_a_time_that_makes_no_sense_limits_nothing(per_s: Any) -> None:
+    gate = Gate("g", limit=3, rate=1, per_s=per_s)
+    assert not has_rate(gate)
+    assert room(gate, 1, [(1, 5)], START_S) == (2, None)
+    assert record(gate, [(1, 5)], 2, START_S) == [(1, 5)]
+
+
+def test_damaged_numbers_limit_nothing() -> None:
+    broken: Any = "many"
+    assert room(Gate("g", limit=broken, rate=broken), 1, [], START_S) == (10**9, None)
+    assert record(Gate("g", rate=broken), [], 1, START_S) == []
+    assert has_rate(Gate("g", rate=1, per_s=60))
+    assert not has_rate(Gate("g"))

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -90,6 +90,15 @@ class Model:
         self.paused: set[str] = set()
         self.last_tick: float | None = None
         self._places = 0
+
+    def insert_all(self, jobs: list[NewJob]) -> list[tuple[UUID, bool]]:
+        inserted: list[tuple[UUID, bool]] = []
+        holders: dict[UUID, UUID] = {}
+        for new in jobs:
+            parents = tuple(holders.get(parent, parent) for parent in new.after)
+            inserted.append(self.insert(replace(new, after=parents)))
+            holders[new.id] = inserted[-1][0]
+        return inserted
 
     def insert(self, new: NewJob) -> tuple[UUID, bool]:
         if new.id in self.jobs:
@@ -292,15 +301,15 @@ class LedgerMachine(RuleBasedStateMachine):
             known.append(jobs[-1].id)
         if data.draw(st.booleans(), "again") and self.model.jobs:
             jobs.append(self.model.jobs[self.pick(count)].new)
-        expected = [self.model.insert(each) for each in jobs]
+        expected = self.model.insert_all(jobs)
         assert self.do(self.ledger.insert(jobs)) == expected
 
     def new_job(
         self, data: st.DataObject, known: list[UUID], delay_s: float, priority: int, queue: str
     ) -> NewJob:
-        kind = data.draw(st.sampled_from(["plain", "plain", "key", "gate", "child", "child"]))
+        kind = data.draw(st.sampled_from(["plain", "key", "gate", "child", "child", "keyed child"]))
         rest: dict[str, Any] = {}
-        if kind == "key":
+        if kind in {"key", "keyed child"}:
             rest["unique"] = data.draw(
                 st.builds(
                     UniqueKey,
@@ -312,7 +321,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if kind == "gate":
             # A gate for each queue: what several queues share depends on who is asked first.
             rest["gate"] = Gate(f"{queue} {data.draw(st.integers(1, 2))}", limit=1)
-        if kind == "child" and known:
+        if kind in {"child", "keyed child"} and known:
             rest["after"] = tuple(
                 data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=3, unique=True))
             )
@@ -494,13 +503,20 @@ class LedgerMachine(RuleBasedStateMachine):
             assert len(row.errors) == job.errors
             if state is State.WAITING:
                 assert row.waiting_for == len(job.parents)
+            assert row.worker == (job.worker if state is State.RUNNING else None)
             if state is State.RUNNING:
-                assert row.worker == job.worker
                 assert row.cancel_requested or not job.cancel
             if state in LATE:
                 assert row.run_at == START + timedelta(seconds=job.run_at)
             assert (row.finished_at is None) is (job.finished_at is None)
             assert not row.corrupt
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(number=st.integers(0, 50))
+    def parents_are_told_as_they_were_given(self, number: int) -> None:
+        id = self.pick(number)
+        given = list(dict.fromkeys(self.model.jobs[id].new.after))
+        assert self.do(self.ledger.parents(id)) == given
 
     @invariant()
     def finished_stays_finished(self) -> None:

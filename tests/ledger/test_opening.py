@@ -1,5 +1,6 @@
 """From URLs, and what has one, to engines; and never a password in a message."""
 
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from backstay.clock import SystemClock
-from backstay.errors import BadJob
+from backstay.errors import BadJob, LedgerUnavailable
 from backstay.ledger import DEFAULT_URL, new_ledger
 from backstay.ledger.opening import url_of, without_password
 from backstay.ledger.postgres import PostgresLedger
@@ -145,3 +146,25 @@ def test_without_one_the_database_says_what_time_it_is(clock: Callable[[], Any])
         await ledger.close()
 
     test()
+
+
+@async_test
+async def test_patience_with_a_locked_file_is_the_callers_choice(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    ledger = new_ledger(f"sqlite:///{path}", patience_s=0.05)
+    await ledger.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(LedgerUnavailable, match="kept it locked for 0.05 s"):
+            await ledger.pause("default", True)
+    finally:
+        other.close()
+        await ledger.close()
+
+
+def test_patience_with_a_server_is_what_the_address_says_first() -> None:
+    for url, seconds in (("postgresql://h/d", 5.0), ("postgresql://h/d?connect_timeout=2", 2.0)):
+        ledger = new_ledger(url, patience_s=5.0)
+        assert isinstance(ledger, PostgresLedger)
+        assert ledger._address.connect_timeout_s == seconds

@@ -138,6 +138,22 @@ async def test_claiming_goes_by_indexes_however_long_the_history_is(schema: str)
         await connection.close()
 
 
+@async_test
+async def test_a_damaged_rate_keeps_no_job_from_being_claimed(schema: str) -> None:
+    connection = await asyncpg.connect(POSTGRES_URL)
+    async with opened(schema) as ledger:
+        await ledger.register(WORKER)
+        await ledger.declare([QueueRow(name="default", rate=1)])
+        for per_s in ("NaN", "Infinity", "-1", "1e300", "1e-320"):
+            await ledger.insert([job(gate=Gate("g", rate=1)) for _ in range(2)])
+            for table, column in (("jobs", "gate_per_s"), ("queues", "per_s")):
+                await connection.execute(
+                    f"UPDATE {schema}.backstay_{table} SET {column} = '{per_s}'"
+                )
+            assert len((await ledger.claim("w", {"default": 5})).jobs) == 2, per_s
+    await connection.close()
+
+
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for child in plan.get("Plans", ()):

@@ -152,3 +152,23 @@ async def test_tables_of_another_version_are_refused(
         connection.exec_driver_sql(f"DELETE FROM {schema}.backstay_meta")
     with pytest.raises(LedgerMismatch, match="made_by=None"):
         await PostgresLedger(POSTGRES_URL, schema=schema).open()
+
+
+@async_test
+async def test_who_only_looks_makes_nothing(schema: str, engine: sqlalchemy.Engine) -> None:
+    for name in (schema, f"{schema}_none"):
+        with pytest.raises(
+            LedgerUnavailable, match="begins with 'backstay_', so there are no jobs"
+        ):
+            await PostgresLedger(POSTGRES_URL, schema=name).open(create=False)
+    with engine.connect() as connection:
+        made = connection.exec_driver_sql(
+            f"SELECT (SELECT count(*) FROM pg_tables WHERE schemaname = '{schema}') "
+            f"+ (SELECT count(*) FROM pg_namespace WHERE nspname = '{schema}_none')"
+        )
+        assert made.scalar() == 0
+    async with opened(schema):
+        looking = PostgresLedger(POSTGRES_URL, schema=schema)
+        await looking.open(create=False)
+        assert await looking.counts() == []
+        await looking.close()

@@ -164,3 +164,19 @@ def test_a_gate_may_be_called_like_the_limit_of_a_queue(table: Table) -> None:
     assert len(table.claim(9).jobs) == 4
     table.insert(job(), job())
     assert len(table.claim(9).jobs) == 1
+
+
+@pytest.mark.parametrize("per_s", [0.0, -1.0, 1e300, 5e-324, "soon", b"soon", None])
+@pytest.mark.parametrize("where", ["gate", "queue"])
+def test_a_damaged_rate_keeps_no_job_from_being_claimed(
+    table: Table, where: str, per_s: object
+) -> None:
+    gate = Gate("g", rate=1, per_s=5) if where == "gate" else None
+    table.insert(*(job(gate=gate) for _ in range(3)), job())
+    if where == "queue":
+        Queries("backstay_").declare(table.execute, [QueueRow(name="default", rate=1)])
+        table.raw.execute("UPDATE backstay_queues SET per_s = coalesce(?, per_s)", (per_s,))
+    else:
+        table.raw.execute("UPDATE backstay_jobs SET gate_per_s = ?", (per_s,))
+    taken = sum(len(table.claim(1, now=NOW + 10_000_000 * round).jobs) for round in range(4))
+    assert taken == 4

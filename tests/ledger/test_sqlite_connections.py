@@ -87,3 +87,22 @@ def test_what_is_open_is_rolled_back() -> None:
     connection.rollback()
     assert not raw.in_transaction
     connection.drop()
+
+
+def test_who_only_looks_makes_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "Bücher & 100% ?#.db"
+    looking = Connection(str(path), "backstay_", 1.0, create=False)
+    with pytest.raises(LedgerUnavailable, match="there is no file"):
+        looking.ready()
+    assert list(tmp_path.iterdir()) == []
+    made = Connection(str(path), "backstay_", 1.0)
+    made.ready()
+    looking.ready().execute("SELECT * FROM backstay_jobs")
+    looking.drop()
+    made.drop()
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_nobody_looks_at_somebody_elses_memory() -> None:
+    with pytest.raises(LedgerUnavailable, match="lives in the process that opened it"):
+        Connection(MEMORY, "backstay_", 1.0, create=False).ready()

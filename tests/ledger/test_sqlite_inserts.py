@@ -123,3 +123,19 @@ def test_children_go_the_way_of_their_parents_down_to_the_last(table: Table) -> 
         NOW + 7 - PRIORITY_US,
     )
     assert not settle(table.execute, parent.id.bytes, State.DISCARDED, NOW + 7)
+
+
+@pytest.mark.parametrize(
+    "options", [{"delay_s": math.nan}, {"run_at": datetime(2027, 1, 1)}, {"args": None}]
+)
+def test_neither_way_writes_what_cannot_be_kept(table: Table, options: dict[str, Any]) -> None:
+    with pytest.raises(BadJob):
+        Inserts.simple_rows([job(), job(**options)], NOW)
+    with pytest.raises(BadJob):
+        table.inserts.insert(table.execute, [job(), job(**options)], NOW)
+    assert table.raw.total_changes == 0
+
+
+def test_text_that_is_no_unicode_is_refused_in_other_peoples_transactions_too(table: Table) -> None:
+    with pytest.raises(BadJob, match="no lone surrogates"):
+        table.inserts.insert(table.execute, [job(args='"\ud800"')], NOW)

@@ -2,12 +2,12 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from backstay.ledger import FINISHED, JobFilter, NewJob, State, new_job_id
+from backstay.ledger import FINISHED, LIVE, JobFilter, NewJob, State, new_job_id
 from backstay.ledger.sqlite_connections import executor_of
 from backstay.ledger.sqlite_inserts import Inserts
 from backstay.ledger.sqlite_queries import Queries
@@ -34,6 +34,20 @@ class Table:
             ],
         )
         return jobs
+
+    def cost(self, look: Callable[[], object]) -> int:
+        """Instructions of SQLite's machine, in tens."""
+        steps = 0
+
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        self.raw.set_progress_handler(count, 10)
+        look()
+        self.raw.set_progress_handler(None, 0)
+        return steps
 
     def plans_of(self, which: JobFilter) -> list[str]:
         statements: list[str] = []
@@ -71,7 +85,10 @@ def test_any_number_of_ids_can_be_asked_for(table: Table) -> None:
     assert set(table.queries.get(table.execute, ids, NOW)) == set(ids)
     found = table.queries.find(table.execute, JobFilter(ids=ids), 700, None, NOW)
     assert [each.id for each in found] == list(reversed(ids))[:700]
-    assert table.queries.delete(table.execute, JobFilter(ids=ids + ids), NOW) == 1200
+    which = JobFilter(ids=ids + ids)
+    deletable = table.queries.deletable(table.execute, which, 1_000, 5_000, NOW)
+    assert len(deletable) == 1000, "those written later are spared"
+    assert table.queries.delete(table.execute, which, deletable) == 1000
 
 
 def test_states_of_all_kinds_are_found_together_newest_first(table: Table) -> None:
@@ -101,6 +118,87 @@ def test_counts_are_added_up_over_every_index(table: Table) -> None:
     )
     counts = {each.state: each.jobs for each in table.queries.counts(table.execute)}
     assert counts == {state: number for number, state in enumerate(State, start=1)}
+
+
+def test_a_job_that_took_the_place_of_a_deleted_one_is_not_deleted_for_it(table: Table) -> None:
+    table.insert("succeeded", 1, finished_at=NOW)
+    found = table.queries.deletable(table.execute, JobFilter(), 1, 10, NOW)
+    table.raw.execute("DELETE FROM backstay_jobs")
+    table.insert("succeeded", 1, finished_at=NOW)
+    assert table.execute("SELECT seq FROM backstay_jobs", {}) == [(found[0][0],)]
+    assert table.queries.delete(table.execute, JobFilter(), found) == 0
+
+
+def test_a_job_that_was_requeued_meanwhile_is_not_deleted(table: Table) -> None:
+    table.insert("discarded", 1, finished_at=NOW)
+    found = table.queries.deletable(table.execute, JobFilter(), 1, 10, NOW)
+    table.raw.execute("UPDATE backstay_jobs SET state = 'available', finished_at = NULL")
+    assert table.queries.delete(table.execute, JobFilter(), found) == 0
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        JobFilter(queue="mail"),
+        JobFilter(states=frozenset({State.SUCCEEDED}), queue="mail"),
+        JobFilter(states=frozenset({State.SUCCEEDED}), task="rare"),
+        JobFilter(states=frozenset({State.SUCCEEDED, State.RETRYING}), task="rare", queue="mail"),
+        JobFilter(states=frozenset({State.SCHEDULED}), queue="mail"),
+        JobFilter(task="rare"),
+    ],
+)
+def test_looking_for_what_is_rare_costs_the_same_however_long_the_history(
+    table: Table, which: JobFilter
+) -> None:
+    table.insert("succeeded", 2_000, finished_at=NOW)
+    before = table.cost(lambda: table.queries.find(table.execute, which, 10, None, NOW))
+    table.insert("succeeded", 6_000, finished_at=NOW)
+    after = table.cost(lambda: table.queries.find(table.execute, which, 10, None, NOW))
+    assert after <= before * 1.2
+
+
+def test_the_live_are_counted_at_the_same_cost_however_long_the_history(table: Table) -> None:
+    table.insert("scheduled", 50)
+    table.insert("succeeded", 100, finished_at=NOW)
+    before = table.cost(lambda: table.queries.counts(table.execute, LIVE))
+    table.insert("succeeded", 5_000, finished_at=NOW)
+    assert table.cost(lambda: table.queries.counts(table.execute, LIVE)) <= before * 1.2
+
+
+def test_history_is_counted_without_reading_rows(table: Table) -> None:
+    statements: list[str] = []
+    table.raw.set_trace_callback(statements.append)
+    table.queries.counts(table.execute, FINISHED)
+    table.raw.set_trace_callback(None)
+    plans = [
+        row[3] for each in statements for row in table.raw.execute("EXPLAIN QUERY PLAN " + each)
+    ]
+    assert len(plans) == 3
+    assert all("USING COVERING INDEX backstay_jobs_finished" in plan for plan in plans), plans
+
+
+def test_how_long_queues_wait_costs_the_same_whatever_lies_in_them(table: Table) -> None:
+    def fill(count: int) -> None:
+        table.insert("available", count)
+        gated = table.insert("available", count)
+        table.raw.executemany(
+            "UPDATE backstay_jobs SET gate = 'g', priority = 5 WHERE id = ?",
+            [(each.id.bytes,) for each in gated],
+        )
+        table.insert("scheduled", count)
+        table.insert("succeeded", count, finished_at=NOW)
+
+    fill(50)
+    before = table.cost(lambda: table.queries.waits(table.execute, NOW))
+    fill(2_000)
+    assert table.cost(lambda: table.queries.waits(table.execute, NOW)) <= before * 1.5
+
+
+def test_pruning_steps_over_what_is_to_be_kept(table: Table) -> None:
+    table.insert("succeeded", 100, finished_at=NOW)
+    before = table.cost(lambda: table.queries.prune(table.execute, 10, 100, NOW))
+    table.insert("succeeded", 5_000, finished_at=NOW)
+    assert table.cost(lambda: table.queries.prune(table.execute, 10, 100, NOW)) <= before * 2
 
 
 def test_pruning_deletes_what_is_over_and_no_more_than_it_may(table: Table) -> None:

@@ -106,3 +106,12 @@ def test_an_unreadable_list_of_errors_is_begun_afresh(known: str | None) -> None
 
 def test_an_error_that_is_no_object_becomes_one() -> None:
     assert json.loads(with_error(None, "boom")) == [{"type": "Error", "message": "boom"}]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [datetime(2027, 1, 1), datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))],
+)
+def test_a_time_that_could_not_be_read_back_is_not_written(moment: datetime) -> None:
+    with pytest.raises(BadJob):
+        to_us(moment)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from backstay.errors import LedgerMismatch
+from backstay.errors import LedgerMismatch, LedgerUnavailable
+from backstay.ledger import sqlite_schema
 from backstay.ledger.sqlite_schema import SCHEMA_VERSION, found_version, migrate
 
 
@@ -69,3 +70,23 @@ def test_a_migration_that_fails_leaves_nothing_behind(connection: sqlite3.Connec
         migrate(connection, "backstay_", "it")
     assert found_version(connection, "backstay_", "it") == 0
     assert not connection.in_transaction
+
+
+def test_who_only_looks_makes_no_tables(connection: sqlite3.Connection) -> None:
+    with pytest.raises(LedgerUnavailable, match="'backstay_'; it is empty"):
+        migrate(connection, "backstay_", "it", create=False)
+    connection.execute("CREATE TABLE orders (id)")
+    with pytest.raises(LedgerUnavailable, match="it has 1 other table"):
+        migrate(connection, "backstay_", "it", create=False)
+    assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)
+
+
+def test_who_only_looks_changes_no_older_tables(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(connection, "backstay_", "it")
+    migrate(connection, "backstay_", "it", create=False)
+    monkeypatch.setattr(sqlite_schema, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    with pytest.raises(LedgerMismatch, match=f"of version {SCHEMA_VERSION}, .* start an app"):
+        migrate(connection, "backstay_", "it", create=False)
+    assert found_version(connection, "backstay_", "it") == SCHEMA_VERSION

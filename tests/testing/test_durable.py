@@ -74,9 +74,9 @@ async def test_drain_waits_for_what_a_job_schedules_that_was_running_already() -
         assert workers.worker is not None
         await client.durable.enqueue(parent)
         await began.wait()
-        looks = workers.worker._looks
+        looks = workers.worker._looked_after
         draining = asyncio.create_task(client.drain())
-        while workers.worker._looks <= looks:  # it has looked, and nothing was there yet
+        while workers.worker._looked_after <= looks:  # it has looked, and nothing was there yet
             await asyncio.sleep(0.001)
         release.set()
         await draining

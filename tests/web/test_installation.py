@@ -22,7 +22,7 @@ from backstay.clock import SystemClock
 from backstay.errors import AlreadyInstalled, NotInstalled
 from backstay.testing import FakeClock, running
 from backstay.web import Ctx, get_context, install, installed
-from tests.support import async_test
+from tests.support import async_test, shown
 from tests.web.by_hand import ByHand
 
 
@@ -87,7 +87,7 @@ async def test_installing_again_without_options_is_harmless_at_any_time() -> Non
         assert install(app) is backstay
 
 
-@pytest.mark.parametrize("thing", [None, "app", APIRouter(), FastAPI], ids=repr)
+@pytest.mark.parametrize("thing", [None, "app", APIRouter(), FastAPI], ids=shown)
 def test_only_apps_can_be_installed_in(thing: Any) -> None:
     with pytest.raises(TypeError, match=rf"needs a FastAPI app, got .*{type(thing).__qualname__}"):
         install(thing)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from backstay.context import Context, Moment, Origin
+from backstay.context import Context, Moment, Origin, current_work
 from backstay.db.database import Database
 from backstay.errors import ContextClosed
 from backstay.web.exchange import Exchange
@@ -95,6 +95,11 @@ class ContextDatabase:
     def sync_session(self) -> Session:
         """The session for sync functions, which run in threads; one thread at a time."""
         if self._sync_session is None:
+            if getattr(current_work.get(), "left_behind", False):
+                raise ContextClosed(
+                    "the work was given up (its time was over, or it was cancelled), so what it "
+                    "writes now would be nobody's: ctx.db opens no session for it"
+                )
             self._sync_session = self.database.sync_session()
         if not self._in_care:
             self._put_in_care()

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from typing_extensions import ParamSpec
 
-from backstay.context import Context, Moment
+from backstay.context import Context, Moment, current_work
 from backstay.errors import BadJob, ContextClosed, LedgerUnavailable
 from backstay.jobs.definition import (
     AnyTask,
@@ -545,6 +545,12 @@ class _Scheduled:
     def _write_here(self, new: NewJob, job: Job[Any]) -> None:
         """Outside of any work there is no end to wait for, so it is written now."""
         from asyncio import get_running_loop
+
+        if getattr(current_work.get(), "left_behind", False):
+            raise ContextClosed(
+                "the work was given up (its time was over, or it was cancelled), so what it "
+                "schedules now is not written"
+            )
 
         try:
             get_running_loop()

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from backstay.app import Backstay
 from backstay.context import Context, Moment, Origin, Progress
+from backstay.errors import ContextClosed
 from backstay.jobs.definition import AnyTask
 from backstay.jobs.job import Job, JobKeeper
 from backstay.ledger.rows import Claimed, NewJob
@@ -46,6 +47,7 @@ class JobRun:
         cancel_reason: why it is to stop, ``None`` if it is not.
         handed_back: it is to stop because the worker does; somebody else will run it.
         expired: it is to stop because its time is over.
+        left_behind: the attempt is over, and its function goes on in a thread all the same.
     """
 
     __slots__ = (
@@ -61,6 +63,7 @@ class JobRun:
         "claim",
         "expired",
         "handed_back",
+        "left_behind",
         "task",
         "then",
     )
@@ -79,6 +82,7 @@ class JobRun:
         self.then: list[tuple[NewJob, Job[Any]]] | None = None
         self.cancel_reason: str | None = None
         self.handed_back = False
+        self.left_behind = False
         self.expired = False
 
     # ------------------------------------------------------------------ what a job may ask
@@ -178,7 +182,16 @@ class JobRun:
             self._held.append(until)
 
     def write_with_completion(self, new: NewJob, job: Job[Any]) -> None:
-        """``new`` is written in the transaction that completes this job, or not at all."""
+        """``new`` is written in the transaction that completes this job, or not at all.
+
+        Raises:
+            ContextClosed: the attempt is over, though its function goes on in a thread.
+        """
+        if self.left_behind:
+            raise ContextClosed(
+                f"the job {self.id} was given up (its time was over, or it was cancelled), so "
+                "what it schedules now is not written"
+            )
         if self.then is None:
             self.then = []
         self.then.append((new, job))

@@ -21,6 +21,7 @@ logger = logging.getLogger("backstay.jobs")
 
 _PRUNE_EVERY_S = 60.0
 _PRUNE_AT_A_TIME = 1_000
+_PRUNINGS_IN_A_ROUND = 20
 
 
 class Upkeep:
@@ -160,10 +161,12 @@ class Upkeep:
         return max(0.0, (cron.next_after(max(last, now)) - now) / timedelta(seconds=1))
 
     async def prune(self) -> int:
-        """Delete history whose time is over. How many rows."""
+        """Delete history whose time is over, a portion of it. How many rows."""
         deleted = 0
-        while True:
+        for _ in range(_PRUNINGS_IN_A_ROUND):
             some = await self._part.ledger.prune(self._part.keep_s, _PRUNE_AT_A_TIME)
             deleted += some
             if some < _PRUNE_AT_A_TIME:
                 return deleted
+        self._prune_in_s = 0.0  # there is more; rescue and cron come first
+        return deleted

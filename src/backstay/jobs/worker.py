@@ -113,7 +113,9 @@ class Worker:
         self._measured = (0, 0.0)
         self._per_second = 0.0
         self._trouble = False
-        self._looks = 0
+        self._looked_after = -1
+        self._looked_at = -1
+        self._recordings = 0
         self._found = 0
         self._watchers: list[asyncio.Future[None]] = []
 
@@ -220,13 +222,12 @@ class Worker:
         What waits for a time to come, or for a queue that is paused, is not waited for.
         """
         while True:
-            looks = self._looks
             self._poll()
-            while self._looks == looks or not self.idle:
+            while self._looked_after != self._wakes or not self.idle:
                 watcher = self._loop.create_future()
                 self._watchers.append(watcher)
                 await watcher
-            if not self._found:
+            if not self._found and self._looked_at == self._recordings:
                 return
 
     def _abandon_all(self) -> None:
@@ -303,7 +304,7 @@ class Worker:
 
     async def _claim(self, room: int) -> None:
         wants = self._shares(room)
-        wakes = self._wakes
+        wakes, recordings = self._wakes, self._recordings
         claims = await self._ledger.claim(self.id, wants)
         if self._stopping:
             for claim in claims.jobs:
@@ -324,7 +325,7 @@ class Worker:
                 queue for queue, wanted in wants.items() if got.get(queue, 0) < wanted
             )
         self._set_timer(claims.next_due_s)
-        self._looks += 1
+        self._looked_after, self._looked_at = wakes, recordings
         self._found = len(claims.jobs)
 
     def _shares(self, room: int) -> dict[str, int]:
@@ -398,11 +399,11 @@ class Worker:
             recorded = None
             try:
                 finish = self._failed(run, task, error)
-                await self._roll_back(run)
             except BaseException:
                 # Whatever user code does here (rules, handlers, words of an error), the job ends.
                 logger.exception("what the failure of the job %s comes to cannot be said", run.id)
                 finish = self._unrecordable(Finish(run.id, run.claim.fence, State.DISCARDED))
+            await self._roll_back(run)
         if self.running.get(run.claim.id) is run:
             self._ended(run, finish, recorded=recorded)
 
@@ -482,14 +483,23 @@ class Worker:
             await run.opened.db.commit()
 
     async def _roll_back(self, run: JobRun) -> None:
-        if run.opened is not None and run.opened.has("db"):
-            try:
-                if run.call is not None and run.call.abandoned:
-                    # Its function goes on in a thread that nobody waits for any more.
-                    run.call.at_end = run.opened.db.leave_behind()
-                await run.opened.db.rollback()
-            except Exception:
-                logger.exception("rolling back what the job %s wrote failed", run.id)
+        """What the attempt wrote is not to stay, and what is left of it is to do nothing more."""
+        left_behind = run.call is not None and run.call.abandoned
+        if left_behind:
+            # Its function goes on in a thread that nobody waits for any more.
+            run.left_behind = True
+        ctx = run.opened
+        if ctx is None or not ctx.has("db"):
+            return
+        if left_behind and run.call is not None:
+            run.call.at_end = ctx.db.leave_behind()
+        try:
+            # Shielded: a stop must not break it off half-way, nor change how the attempt ended.
+            await asyncio.shield(ctx.db.rollback())
+        except asyncio.CancelledError:
+            logger.debug("the worker stopped while the job %s was rolled back", run.id)
+        except Exception:
+            logger.exception("rolling back what the job %s wrote failed", run.id)
 
     # ------------------------------------------------------------------ how attempts end
 
@@ -721,6 +731,7 @@ class Worker:
                     self._was_recorded(run, finish, current=finish.id not in stale)
             finally:
                 self._recording = 0
+                self._recordings += 1
             self._notice_rest()
 
     async def _write(self, batch: list[tuple[Finish, JobRun]]) -> set[UUID]:

@@ -72,6 +72,11 @@ class WorkerPart:
             if isinstance(queues, str):
                 raise BadJob(f"queues= is a list of names; got the string {queues!r}")
             self._queues: Sequence[str] | None = [require_queue(each) for each in queues]
+            if not self._queues:
+                raise BadJob(
+                    "a worker with no queue would do nothing; name some, or leave queues out for "
+                    "all (add_tasks(app, worker=False) runs no worker)"
+                )
         elif not hasattr(self, "_queues"):
             self._queues = None
         if grace_s is not None:

@@ -12,12 +12,15 @@ import math
 
 from backstay.ledger.rows import Gate
 
-__all__ = ["Rates", "decode_rates", "encode_rates", "record", "room"]
+__all__ = ["Rates", "decode_rates", "encode_rates", "has_rate", "record", "room"]
 
 Rates = list[tuple[int, int]]
 """Starts by slot, oldest first."""
 
 _SLOTS = 20
+
+# Shorter than any clock here can tell, and longer than any calendar goes: arithmetic overflows.
+_SHORTEST_S, _LONGEST_S = 1e-6, 1e11
 
 
 def decode_rates(text: str | None) -> Rates:
@@ -33,6 +36,19 @@ def encode_rates(rates: Rates) -> str:
     return json.dumps(rates, separators=(",", ":"))
 
 
+def has_rate(gate: Gate) -> bool:
+    """Whether a gate's rate limits anything.
+
+    A rule that was stored and makes no sense (damaged, or written behind the engine's back) limits
+    nothing: to raise would keep every job of its queue from being claimed.
+    """
+    return (
+        isinstance(gate.rate, int)
+        and isinstance(gate.per_s, int | float)
+        and _SHORTEST_S <= gate.per_s <= _LONGEST_S
+    )
+
+
 def room(gate: Gate, running: int, rates: Rates, now_s: float) -> tuple[int, float | None]:
     """How many jobs of a gate may start now.
 
@@ -46,9 +62,9 @@ def room(gate: Gate, running: int, rates: Rates, now_s: float) -> tuple[int, flo
         The number (a very large one if nothing limits it), and seconds until the rate
         allows one more if it is the rate that allows none now, else ``None``.
     """
-    free = math.inf if gate.limit is None else max(0, gate.limit - running)
+    free = max(0, gate.limit - running) if isinstance(gate.limit, int) else math.inf
     wait_s: float | None = None
-    if gate.rate is not None:
+    if gate.rate is not None and has_rate(gate):
         slot_s = gate.per_s / _SLOTS
         rates = _believable(rates, slot_s, now_s)
         recent = [
@@ -63,7 +79,7 @@ def room(gate: Gate, running: int, rates: Rates, now_s: float) -> tuple[int, flo
 
 def record(gate: Gate, rates: Rates, started: int, now_s: float) -> Rates:
     """The memory after ``started`` more have started. Forgets what no window sees any more."""
-    if gate.rate is None or not started:
+    if not started or not has_rate(gate):
         return rates
     slot_s = gate.per_s / _SLOTS
     current = math.floor(now_s / slot_s)

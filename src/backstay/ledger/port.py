@@ -12,7 +12,10 @@ them, and anybody's own. What every engine must keep:
 
 Errors: ``LedgerUnavailable`` when the database cannot be reached or written (locked, full, down),
 after which nothing has happened or, for ``insert``, trying again is harmless;
-``LedgerMismatch`` when the tables are not ours or of another version.
+``LedgerMismatch`` when the tables are not ours or of another version; ``BadJob``, before anything
+is written, for values that no engine could keep its promises about: seconds that are negative, not
+finite or more than 3,000 years (``backstay.ledger.bounds.MOST_S``), times without a zone or beyond
+the year 9999, whole numbers of more than 32 bits, texts that are none.
 """
 
 from __future__ import annotations
@@ -138,7 +141,8 @@ class Ledger(Protocol):
         A job with parents is ``WAITING`` until they have all finished; parents that have finished
         already (or are gone) count by what became of them; a failed one counts as
         ``on_parent_failure`` says. Jobs in one call may be each other's parents if the parent
-        comes first. A job whose unique key is held is not written. An id that is in the table
+        comes first. A job whose unique key is held is not written; for jobs of the same call that
+        name it as a parent, the job that holds the key takes its place. An id that is in the table
         already is left as it is (``created=False``).
         """
 
@@ -177,7 +181,8 @@ class Ledger(Protocol):
 
         Children of a job that finished are released (the last parent's success makes them
         ``SCHEDULED`` or ``AVAILABLE``), or go the way their ``on_parent_failure`` says, and so on
-        down. A unique key is let go of where the new state is not one that holds it.
+        down. A unique key is let go of where the new state is not one that holds it. A row that is
+        not running any more names no worker.
 
         Returns:
             Ids whose claim was not current any more: for these nothing was changed.

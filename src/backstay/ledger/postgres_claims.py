@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from backstay.ledger.gates import Rates, decode_rates, encode_rates, record, room
+from backstay.ledger.gates import Rates, decode_rates, encode_rates, has_rate, record, room
 from backstay.ledger.port import Claims
 from backstay.ledger.postgres_lane import Connection, Lane
 from backstay.ledger.postgres_plans import KEEP_KEY
@@ -311,7 +311,7 @@ class Claimer:
         memories = {
             name: record(doors[name].gate, doors[name].rates, count, at_s)
             for name, count in started.items()
-            if doors[name].gate.rate is not None
+            if has_rate(doors[name].gate)
         }
         waits = [wait_s] if wait_s is not None else []
         for name in full:
@@ -320,7 +320,7 @@ class Claimer:
             waits += [wait] if wait is not None else []
         further = len(candidates) > take
         rules = {name: doors[name].gate for name in memories}
-        if whole is not None and rate is not None and chosen:
+        if whole is not None and has_rate(whole.gate) and chosen:
             memory = record(whole.gate, whole.rates, len(chosen), at_s)
             memories[whole.gate.name], rules[whole.gate.name] = memory, whole.gate
             _, wait = room(whole.gate, 0, memory, at_s)

@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from backstay.errors import LedgerUnavailable
+from backstay.ledger.bounds import check_finishes
 from backstay.ledger.postgres_lane import Connection, Lane, carry_out
 from backstay.ledger.postgres_plans import BITS, KEEP_KEY, finish_plan
 from backstay.ledger.postgres_schema import Tables
@@ -50,6 +51,7 @@ class Finisher:
         self, finishes: Sequence[Finish], now: datetime | None
     ) -> tuple[set[UUID], bool]:
         """See ``Ledger.finish``. Also whether anything may be claimable now that was not."""
+        check_finishes(finishes)
         asked = False
 
         def uncertain() -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from backstay.errors import LedgerUnavailable
+from backstay.ledger.bounds import check_jobs
 from backstay.ledger.postgres_lane import Connection, Lane
 from backstay.ledger.postgres_plans import insert_plan
 from backstay.ledger.postgres_schema import Tables
@@ -64,14 +65,15 @@ class Inserter:
         self._task = self._loop.create_task(self._work(), name="backstay inserter")
 
     async def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
-        """Write jobs; they are on disk when this returns."""
+        """Write jobs; they are on disk when this returns.
+
+        Raises:
+            BadJob: one cannot be written.
+            LedgerUnavailable: the database cannot be reached, or refuses.
+        """
         if self._closing:
             raise LedgerUnavailable("the ledger is closed; nothing was written")
-        plain = True
-        for job in jobs:
-            if not job.plain:
-                plain = False
-                break
+        plain = check_jobs(jobs)
         if not self._busy and not self._calls:
             # Nobody to share with: without a detour through another task.
             self._busy = True

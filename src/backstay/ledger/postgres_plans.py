@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from backstay.errors import BadJob, LedgerUnavailable
+from backstay.errors import LedgerUnavailable
+from backstay.ledger.bounds import check_finishes, check_jobs, check_tick
 from backstay.ledger.postgres_lane import Plan
 from backstay.ledger.rows import FINISHED, Finish, Inserted, NewJob, State, Tick
 
@@ -35,7 +37,6 @@ BITS = {state: 1 << place for place, state in enumerate(State)}
 
 _LIVE_NAMES = frozenset(str(state) for state in State) - {str(state) for state in FINISHED}
 _FAILED = {"discarded", "cancelled"}
-_ENDS = FINISHED | {State.RETRYING, State.SCHEDULED, State.AVAILABLE}
 
 KEEP_KEY = """CASE WHEN j.unique_key IS NOT NULL AND (j.unique_states & {bit}) <> 0
     AND (j.unique_until IS NULL OR j.unique_until > {now}) THEN j.unique_key END"""
@@ -246,24 +247,24 @@ def _texts(ids: Iterable[UUID]) -> list[str]:
 
 
 def insert_plan(jobs: Sequence[NewJob], now: datetime | None) -> Plan[list[Inserted]]:
-    """Write jobs of any kind."""
+    """Write jobs of any kind.
+
+    Raises:
+        BadJob: one cannot be written; raised before the first statement.
+    """
+    check_jobs(jobs)
     wanted = {parent for job in jobs for parent in job.after}
     states: dict[UUID, str] = {}
     at = now or datetime.now(UTC)
     if wanted:
-        ids = _texts(sorted(wanted))
-        found = yield _LOCK_PARENTS, _doc(now, ids=ids)
-        states = {_uuid(row[0]): row[1] for row in found}
-        unmarked = [str(row[0]) for row in found if row[1] in _LIVE_NAMES and not row[2]]
-        at = found[0][3] if found else at
-        if unmarked:
-            yield _MARK_PARENTS, _doc(now, ids=unmarked)
+        at = yield from _adopt(wanted, states, at, now)
     keys = sorted({job.unique.key for job in jobs if job.unique is not None})
     if keys:
         yield _FREE_KEYS, _doc(now, keys=keys)
     outcome: dict[int, Inserted] = {}
     waiting = list(enumerate(jobs))
     edges: list[dict[str, Any]] = []
+    held_by: dict[UUID, UUID] = {}  # who stands for a job that is not written
     rounds_left = 10
     while waiting:
         # A child of a job whose unique key may turn out to be taken has to wait until that is
@@ -273,7 +274,8 @@ def insert_plan(jobs: Sequence[NewJob], now: datetime | None) -> Plan[list[Inser
         later: list[tuple[int, NewJob]] = []
         rows: list[dict[str, Any]] = []
         started: dict[UUID, str] = {}
-        for place, job in waiting:
+        for place, given in waiting:
+            job = _behind(given, held_by)
             if any(parent in open_ids for parent in job.after):
                 later.append((place, job))
                 open_ids.add(job.id)
@@ -315,8 +317,12 @@ def insert_plan(jobs: Sequence[NewJob], now: datetime | None) -> Plan[list[Inser
                     outcome[place] = Inserted(job.id, False)
                 elif job.unique is not None and job.unique.key in by_key:
                     outcome[place] = Inserted(by_key[job.unique.key], False)
+                    held_by[job.id] = by_key[job.unique.key]
                 else:  # its holder let go in this very moment
                     later.append((place, job))
+            strangers = {held_by[each] for each in wanted & held_by.keys()} - states.keys()
+            if strangers:
+                at = yield from _adopt(strangers, states, at, now)
         rounds_left -= 0 if len(later) < len(waiting) else 1
         if not rounds_left:
             raise LedgerUnavailable(
@@ -326,6 +332,27 @@ def insert_plan(jobs: Sequence[NewJob], now: datetime | None) -> Plan[list[Inser
     if edges:
         yield _INSERT_EDGES, _doc(now, rows=edges)
     return [outcome[place] for place in range(len(jobs))]
+
+
+def _adopt(
+    parents: Iterable[UUID], states: dict[UUID, str], at: datetime, now: datetime | None
+) -> Plan[datetime]:
+    """Lock those of the parents that are there, tell them that they have children, and add what
+    they are to ``states``. The time.
+    """
+    found = yield _LOCK_PARENTS, _doc(now, ids=_texts(sorted(parents)))
+    states.update((_uuid(row[0]), row[1]) for row in found)
+    unmarked = [str(row[0]) for row in found if row[1] in _LIVE_NAMES and not row[2]]
+    if unmarked:
+        yield _MARK_PARENTS, _doc(now, ids=unmarked)
+    return found[0][3] if found else at
+
+
+def _behind(job: NewJob, held_by: dict[UUID, UUID]) -> NewJob:
+    """The job, waiting for those that hold the keys of parents that are not written."""
+    if not held_by or not any(parent in held_by for parent in job.after):
+        return job
+    return replace(job, after=tuple(held_by.get(parent, parent) for parent in job.after))
 
 
 def _row(
@@ -390,7 +417,12 @@ def _end(rule: str, parent: UUID, became: str, at: datetime) -> tuple[str, str]:
 
 
 def finish_plan(finishes: Sequence[Finish], now: datetime | None) -> Plan[set[UUID]]:
-    """End claims of any kind. Returns the ids of those that were current."""
+    """End claims of any kind. Returns the ids of those that were current.
+
+    Raises:
+        BadJob: one cannot be written; raised before the first statement.
+    """
+    check_finishes(finishes)
     firsts: dict[UUID, Finish] = {}
     for finish in finishes:
         firsts.setdefault(finish.id, finish)
@@ -398,11 +430,6 @@ def finish_plan(finishes: Sequence[Finish], now: datetime | None) -> Plan[set[UU
     for job_id in sorted(firsts):
         finish = firsts[job_id]
         state = finish.state
-        if state not in _ENDS:
-            raise BadJob(
-                f"a claim cannot end as {state!r}; it ends as succeeded, discarded, cancelled, "
-                "retrying, scheduled or available"
-            )
         if state is State.AVAILABLE and finish.delay_s > 0:
             state = State.SCHEDULED
         rows.append(
@@ -489,7 +516,12 @@ def cancel_plan(job_id: UUID, reason: str, now: datetime | None) -> Plan[tuple[S
 
 
 def tick_plan(tick: Tick, now: datetime | None) -> Plan[bool]:
-    """Write a tick and its jobs, if it is the next one."""
+    """Write a tick and its jobs, if it is the next one.
+
+    Raises:
+        BadJob: it cannot be written; raised before the first statement.
+    """
+    check_tick(tick)
     times = {"name": tick.name, "at": tick.at.isoformat()}
     if tick.previous is None:
         rows = yield _FIRST_TICK, _doc(now, **times)

@@ -93,7 +93,7 @@ class Gate:
         name: jobs with the same name share the limit.
         limit: how many may run at a time, ``None`` for any number.
         rate: how many may start within any ``per_s`` seconds, ``None`` for any number.
-        per_s: seconds; means nothing without ``rate``.
+        per_s: seconds, more than 0; means nothing without ``rate``.
     """
 
     name: str
@@ -112,7 +112,7 @@ class NewJob:
         args: the arguments, the text of a JSON object.
         queue: where it waits.
         priority: higher starts first; each point is worth ten minutes of waiting, so nothing starves.
-        delay_s: seconds from the database's now until it may start.
+        delay_s: seconds from the database's now until it may start, 0 or more.
         run_at: when it may start, aware; wins over ``delay_s``.
         max_attempts: how often it may be started, crashes of workers included.
         unique: ``None`` for jobs that may exist any number of times.
@@ -185,7 +185,8 @@ class Finish:
         id, fence: the claim.
         state: ``SUCCEEDED``, ``DISCARDED``, ``CANCELLED``; or ``RETRYING``, ``SCHEDULED`` (snoozed)
             and ``AVAILABLE`` (handed back), which make it claimable again after ``delay_s``.
-        delay_s: seconds until it may start again.
+        delay_s: seconds until it may start again, 0 or more. A job handed back without any keeps
+            its place in the line: a restart of its worker must not send it to the end.
         give_back: the attempt is not counted (snoozed or handed back).
         result: JSON text, ``None`` for no result.
         error: text of a JSON object describing this attempt's failure; appended to the row's list.
@@ -279,6 +280,7 @@ class JobRow:
     Attributes:
         errors: one JSON object per failed attempt, oldest first, the latest twenty at most.
         result, progress: decoded JSON; ``None`` if there is none.
+        worker: who holds it; ``None`` if it is not running.
         corrupt: the row holds something unreadable; what could be read is here.
         waiting_for: how many parents are not done.
     """

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backstay.ledger.gates import Rates, decode_rates, encode_rates, record, room
+from backstay.ledger.gates import Rates, decode_rates, encode_rates, has_rate, record, room
 from backstay.ledger.port import Claims, Execute
 from backstay.ledger.rows import Gate
 from backstay.ledger.sqlite_rows import claimed
@@ -320,7 +320,7 @@ class Claiming:
             del best[most + 1 :]
 
     def _rates(self, execute: Execute, key: str, gate: Gate) -> Rates:
-        if gate.rate is None:
+        if not has_rate(gate):
             return []
         rows = execute(self._starts, {"name": key})
         return decode_rates(rows[0][0]) if rows else []
@@ -333,7 +333,7 @@ class Claiming:
         Returns:
             Seconds until the rate allows one more, if it allows none now.
         """
-        if gate.rate is None or not started:
+        if not started or not has_rate(gate):
             return None
         rates = record(gate, rates, started, now / 1e6)
         execute(

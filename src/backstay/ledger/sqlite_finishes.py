@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from backstay.ledger.bounds import check_finishes
 from backstay.ledger.port import Execute
 from backstay.ledger.rows import FINISHED, Finish, State
 from backstay.ledger.sqlite_inserts import Children, Inserts
@@ -83,7 +84,12 @@ class Finishes:
 
     @staticmethod
     def successes(finishes: Sequence[Finish]) -> list[tuple[str | None, float | None, bytes, int]]:
-        """The parameters of ``succeed`` but for the time; empty if any is more than a success."""
+        """The parameters of ``succeed`` but for the time; empty if any is more than a success.
+
+        Raises:
+            BadJob: one cannot be written.
+        """
+        check_finishes(finishes)
         rows = []
         for each in finishes:
             if each.state is not State.SUCCEEDED or each.then or each.error is not None:
@@ -121,7 +127,11 @@ class Finishes:
 
         Returns:
             Whether it was current, and whether anything may be claimable now because of it.
+
+        Raises:
+            BadJob: it cannot be written.
         """
+        check_finishes((finish,))
         raw = finish.id.bytes
         state = finish.state
         claim: dict[str, Any] = {"id": raw, "fence": finish.fence, "back": int(finish.give_back)}
@@ -139,7 +149,7 @@ class Finishes:
             )
         elif state is State.AVAILABLE and finish.delay_s <= 0:
             rows = execute(self._hand_back, claim)
-        elif state in (State.AVAILABLE, State.SCHEDULED, State.RETRYING):
+        else:
             if state is State.AVAILABLE:
                 state = State.SCHEDULED
             rows = execute(
@@ -148,13 +158,8 @@ class Finishes:
                     **claim,
                     "state": state.value,
                     "bit": BITS[state],
-                    "run_at": now + int(max(0.0, finish.delay_s) * 1_000_000),
+                    "run_at": now + int(finish.delay_s * 1_000_000),
                 },
-            )
-        else:
-            raise ValueError(
-                f"a claim cannot end as {state!r}; it ends as succeeded, discarded, cancelled, "
-                "retrying, scheduled or available"
             )
         if not rows:
             return False, False

@@ -8,10 +8,12 @@ outdated. And every statement is given exactly the parameters it names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from backstay.errors import BadJob
+from backstay.ledger.bounds import check_jobs
 from backstay.ledger.port import Execute
 from backstay.ledger.rows import FINISHED, Inserted, NewJob, State
 from backstay.ledger.sqlite_rows import BITS, from_us, states_bits, to_us, to_uuid, with_error
@@ -94,7 +96,29 @@ class Inserts:
 
     @staticmethod
     def simple_rows(jobs: Sequence[NewJob], now: int) -> list[tuple[Any, ...]] | None:
-        """The parameters of ``simple``; ``None`` if a job needs more than one row."""
+        """The parameters of ``simple``; ``None`` if a job needs more than one row.
+
+        Raises:
+            BadJob: a job cannot be written.
+        """
+        if check_jobs(jobs):
+            return [
+                (
+                    job.id.int.to_bytes(16),
+                    job.task,
+                    job.queue,
+                    "available",
+                    job.priority,
+                    now - job.priority * PRIORITY_US,
+                    now,
+                    job.max_attempts,
+                    now,
+                    job.keep_s,
+                    job.args,
+                    job.meta,
+                )
+                for job in jobs
+            ]
         rows = []
         for job in jobs:
             if job.unique is not None or job.gate is not None or job.after:
@@ -124,12 +148,31 @@ class Inserts:
         return rows
 
     def insert(self, execute: Execute, jobs: Sequence[NewJob], now: int) -> list[Inserted]:
-        """Write jobs of any kind, in their order."""
-        if any(job.after or job.unique is not None for job in jobs):
-            execute(self._lock, {})
-        return [self._insert_one(execute, job, now) for job in jobs]
+        """Write jobs of any kind, in their order.
 
-    def _insert_one(self, execute: Execute, job: NewJob, now: int) -> Inserted:
+        Raises:
+            BadJob: one cannot be written.
+        """
+        check_jobs(jobs)
+        try:
+            if any(job.after or job.unique is not None for job in jobs):
+                execute(self._lock, {})
+            inserted: list[Inserted] = []
+            holders: dict[UUID, UUID] = {}  # by the jobs of this call that they stand for
+            for job in jobs:
+                inserted.append(self._insert_one(execute, job, now, holders))
+                if inserted[-1].id != job.id:
+                    holders[job.id] = inserted[-1].id
+        except UnicodeEncodeError as error:
+            raise BadJob(
+                f"a text cannot be stored in SQLite ({error}), so nothing was written; it takes no "
+                "lone surrogates"
+            ) from error
+        return inserted
+
+    def _insert_one(
+        self, execute: Execute, job: NewJob, now: int, holders: Mapping[UUID, UUID]
+    ) -> Inserted:
         unique, gate = job.unique, job.gate
         raw = job.id.bytes
         if unique is not None:
@@ -147,7 +190,7 @@ class Inserts:
         errors: str | None = None
         waiting_for = 0
         if job.after:
-            edges, waiting_for, failed = self._look_at_parents(execute, job)
+            edges, waiting_for, failed = self._look_at_parents(execute, job, holders)
             if waiting_for:
                 state = State.WAITING
             if failed is not None and job.on_parent_failure != "run":
@@ -205,12 +248,13 @@ class Inserts:
         return to_uuid(rows[0][0]) if rows else None
 
     def _look_at_parents(
-        self, execute: Execute, job: NewJob
+        self, execute: Execute, job: NewJob, holders: Mapping[UUID, UUID]
     ) -> tuple[list[dict[str, Any]], int, tuple[bytes, State] | None]:
         edges: list[dict[str, Any]] = []
         waiting_for = 0
         failed: tuple[bytes, State] | None = None
-        for position, parent in enumerate(dict.fromkeys(job.after)):
+        parents = dict.fromkeys(holders.get(parent, parent) for parent in job.after)
+        for position, parent in enumerate(parents):
             rows = execute(self._state, {"id": parent.bytes})
             # One that is gone was pruned, and what is pruned without being asked has succeeded.
             state = State(rows[0][0]) if rows else State.SUCCEEDED

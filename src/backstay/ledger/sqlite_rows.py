@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, SafeUUID
 
+from backstay.ledger.bounds import check_time
 from backstay.ledger.rows import Claimed, JobRow, State
 
 __all__ = [
@@ -44,7 +45,12 @@ def states_bits(states: Iterable[State]) -> int:
 
 
 def to_us(moment: datetime) -> int:
-    """Microseconds since the epoch, exactly."""
+    """Microseconds since the epoch, exactly.
+
+    Raises:
+        BadJob: it has no time zone, or none but its own counts it among the years 1 to 9999.
+    """
+    check_time(moment, "a time")
     return (moment - _EPOCH) // _US
 
 

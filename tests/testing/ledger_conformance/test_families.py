@@ -53,7 +53,27 @@ class CancelsNobodysChildren(Broken):
         return rows[job_id].state if job_id in rows else None
 
 
+class WaitsForNobody(Broken):
+    """Takes a job that was not written for one that is gone."""
+
+    async def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
+        return [(await self.good.insert([each]))[0] for each in jobs]
+
+
+class AfterwardsOneByOne(Broken):
+    async def finish(self, finishes: Sequence[Finish]) -> set[UUID]:
+        for each in finishes:
+            for new in each.then:
+                await self.good.insert([new])
+        stale: set[UUID] = await self.good.finish(changed(finishes, then=()))
+        return stale
+
+
 CASES = [
+    (WaitsForNobody, "test_who_waits_for_a_job_whose_key_was_taken_waits_for_the_holder"),
+    (WaitsForNobody, "test_a_holder_in_the_same_call_is_waited_for_as_any"),
+    (WaitsForNobody, "test_a_holder_counts_by_what_became_of_it"),
+    (AfterwardsOneByOne, "test_what_comes_after_a_job_waits_for_holders_too"),
     (with_jobs("NoParents", after=()), "test_a_child_waits_for_its_parent"),
     (with_jobs("NoParents", after=()), "test_a_join_waits_for_the_last_of_its_parents"),
     (with_jobs("NoParents", after=()), "test_a_wide_group_of_a_thousand_joins"),

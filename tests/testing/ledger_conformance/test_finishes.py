@@ -84,7 +84,20 @@ def forgets(**fields: Any) -> type[Broken]:
     return Forgets
 
 
+class NamesWhoeverItWas(Broken):
+    """Remembers workers, and shows them for ever."""
+
+    async def get(self, ids: Sequence[UUID]) -> dict[UUID, JobRow]:
+        rows: dict[UUID, JobRow] = await self.good.get(ids)
+        return {key: changed(row, worker="w1") for key, row in rows.items()}
+
+
 CASES = [
+    (NamesWhoeverItWas, "test_a_row_names_its_worker_while_it_runs_and_no_longer"),
+    (
+        forgets(keep_s=None, delay_s=0.0),
+        "test_an_end_that_no_database_can_keep_is_refused_and_the_claim_goes_on",
+    ),
     (BelievesZombies, "test_a_zombie_cannot_end_what_was_rescued"),
     (BelievesZombies, "test_the_wrong_fence_ends_nothing"),
     (BelievesZombiesProgress, "test_a_zombie_cannot_end_what_was_rescued"),

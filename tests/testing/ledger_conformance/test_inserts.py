@@ -67,7 +67,16 @@ class ForgetsMeta(Broken):
         return await self.good.insert(changed(jobs, meta="{}"))
 
 
+class RefusesNothing(Broken):
+    """Writes something sensible instead of what it was given."""
+
+    async def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
+        return await self.good.insert([NewJob(each.id, "t") for each in jobs])
+
+
 CASES = [
+    (RefusesNothing, "test_what_no_database_can_keep_is_refused_before_anything_is_written"),
+    (KnowsNoDelay, "test_the_last_moment_there_is_can_be_waited_for"),
     (LosesOne, "test_many_jobs_are_written_by_one_call_and_answered_in_order"),
     (LosesOne, "test_concurrent_calls_each_get_their_own_answer"),
     (AnswersInDisorder, "test_many_jobs_are_written_by_one_call_and_answered_in_order"),

@@ -318,6 +318,98 @@ class Families(LedgerHome):
         assert await on.end(parent)
 
     @conformance_test
+    async def test_who_waits_for_a_job_whose_key_was_taken_waits_for_the_holder(
+        self, on: Stage
+    ) -> None:
+        holder = await on.running(job(unique=UniqueKey("k")))
+        other = await on.running()
+        kept_out = job(unique=UniqueKey("k"))
+        link = job(after=(other.id, kept_out.id))
+        last = job(after=(link.id, kept_out.id, holder.id))
+        assert await on.ledger.insert([kept_out, link, last]) == [
+            Inserted(holder.id, False),
+            Inserted(link.id, True),
+            Inserted(last.id, True),
+        ]
+        assert await on.ledger.parents(link.id) == [other.id, holder.id]
+        assert await on.ledger.parents(last.id) == [link.id, holder.id]
+        assert set(await on.ledger.children(holder.id)) == {link.id, last.id}
+        assert await on.ledger.children(kept_out.id) == []
+        await on.end(other)
+        assert await on.states([link.id, last.id]) == [State.WAITING, State.WAITING]
+        await on.end(holder)
+        assert await on.states([link.id, last.id]) == [State.AVAILABLE, State.WAITING]
+        assert [each.after for each in (link, last)] == [
+            (other.id, kept_out.id),
+            (link.id, kept_out.id, holder.id),
+        ], "what the caller gave is the caller's"
+
+    @conformance_test
+    async def test_a_holder_in_the_same_call_is_waited_for_as_any(self, on: Stage) -> None:
+        first, second, third = (job(unique=UniqueKey("k")) for _ in range(3))
+        link, last = job(after=(second.id,)), job(after=(third.id,), unique=UniqueKey("other"))
+        inserted = await on.ledger.insert([first, second, link, third, last])
+        assert [each.id for each in inserted] == [
+            first.id,
+            first.id,
+            link.id,
+            first.id,
+            last.id,
+        ]
+        assert await on.ledger.parents(link.id) == [first.id]
+        assert await on.ledger.parents(last.id) == [first.id]
+        await on.worker()
+        [claimed] = await on.claim()
+        await on.end(claimed)
+        assert [each.id for each in await on.claim()] == [link.id, last.id]
+
+    @conformance_test
+    async def test_a_holder_counts_by_what_became_of_it(self, on: Stage) -> None:
+        everywhere = frozenset(State)
+        good = await on.running(job(unique=UniqueKey("good", everywhere)))
+        bad = await on.running(job(unique=UniqueKey("bad", everywhere)))
+        await on.end(good)
+        await on.end(bad, State.DISCARDED, error=FAILED)
+        again = job(unique=UniqueKey("good")), job(unique=UniqueKey("bad"))
+        links = [
+            job(after=(again[0].id,)),
+            job(after=(again[1].id,), on_parent_failure="discard"),
+            job(after=(again[1].id,), on_parent_failure="run"),
+        ]
+        await on.ledger.insert([*again, *links])
+        assert await on.states([each.id for each in links]) == [
+            State.AVAILABLE,
+            State.DISCARDED,
+            State.AVAILABLE,
+        ]
+
+    @conformance_test
+    async def test_what_comes_after_a_job_waits_for_holders_too(self, on: Stage) -> None:
+        holder = await on.running(job(unique=UniqueKey("k")))
+        claimed = await on.running()
+        kept_out = job(unique=UniqueKey("k"))
+        link = job(after=(claimed.id, kept_out.id))
+        await on.end(claimed, then=(kept_out, link))
+        assert await on.state(link.id) is State.WAITING
+        await on.end(holder)
+        assert await on.state(link.id) is State.AVAILABLE
+
+    @conformance_test
+    async def test_a_holder_that_ends_meanwhile_is_not_waited_for_for_ever(self, on: Stage) -> None:
+        other = await on.another()
+        await on.worker()
+        for _ in range(10):
+            holder = await on.running(job(unique=UniqueKey("k"), queue="holders"))
+            kept_out = job(unique=UniqueKey("k"), queue="kept out")
+            link = job(after=(kept_out.id,), queue="links")
+            [[first, _], _] = await asyncio.gather(other.insert([kept_out, link]), on.end(holder))
+            if first.created:
+                [claimed] = await on.claim({"kept out": 1})
+                await on.end(claimed)
+            [claimed] = await on.claim({"links": 1})
+            await on.end(claimed)
+
+    @conformance_test
     async def test_a_child_survives_that_its_other_parent_was_deleted(self, on: Stage) -> None:
         done, running = await on.running(), await on.running()
         [child] = await on.add(job(after=(done.id, running.id)))

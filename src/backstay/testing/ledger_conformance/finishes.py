@@ -8,7 +8,7 @@ import math
 from datetime import timedelta
 from typing import Any
 
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, BadJob
 from backstay.ledger.ids import new_job_id
 from backstay.ledger.rows import Finish, Gate, JobFilter, ProgressReport, State, UniqueKey
 from backstay.testing.ledger_conformance.inserts import IMPOSSIBLE
@@ -341,6 +341,68 @@ class Finishes(LedgerHome):
             await on.ledger.delete(JobFilter())
             on.time.move(1)
         await on.ledger.prune(1)
+
+    @conformance_test
+    async def test_an_end_that_no_database_can_keep_is_refused_and_the_claim_goes_on(
+        self, on: Stage
+    ) -> None:
+        claimed, beside = await on.running(), await on.running()
+        times: list[Any] = [math.inf, -math.inf, math.nan, -1.0, 1e12, 1e300, "1"]
+        no_texts: list[Any] = [b"1", 1, {}]
+        bad: list[dict[str, Any]] = [
+            *({"state": State.RETRYING, "delay_s": each} for each in times),
+            *({"state": State.AVAILABLE, "delay_s": each} for each in times),
+            *({"keep_s": each} for each in times),
+            *({"state": State.DISCARDED, "keep_s": each} for each in times),
+            *({"result": each} for each in no_texts),
+            *({"state": State.DISCARDED, "error": each} for each in no_texts),
+            *({"state": each} for each in (State.RUNNING, State.WAITING, "done")),
+            {"then": (job(delay_s=math.nan),)},
+            {"then": (job(), job(keep_s=-1.0))},
+        ]
+        good = Finish(beside.id, beside.fence, State.SUCCEEDED)
+        for fields in bad:
+            end = Finish(claimed.id, claimed.fence, **({"state": State.SUCCEEDED} | fields))
+            for together in ([end], [good, end]):
+                try:
+                    await on.ledger.finish(together)
+                except BadJob:
+                    pass
+                else:
+                    raise AssertionError(f"{fields} was written")
+        assert await on.states([claimed.id, beside.id]) == [State.RUNNING, State.RUNNING]
+        assert len(await on.ledger.find(JobFilter())) == 2
+        assert await on.end(claimed, keep_s=1e11)
+        row = await on.row(claimed.id)
+        assert row.expires_at == START + timedelta(seconds=1e11)
+        assert await on.end(beside, State.RETRYING, delay_s=1e11)
+        assert (await on.row(beside.id)).run_at == START + timedelta(seconds=1e11)
+
+    @conformance_test
+    async def test_a_row_names_its_worker_while_it_runs_and_no_longer(self, on: Stage) -> None:
+        ways: list[dict[str, Any]] = [
+            {},
+            {"result": "1", "then": (job(delay_s=9),)},
+            {"state": State.DISCARDED, "error": FAILED},
+            {"state": State.CANCELLED},
+            {"state": State.RETRYING, "delay_s": 5, "error": FAILED},
+            {"state": State.SCHEDULED, "delay_s": 5, "give_back": True},
+            {"state": State.AVAILABLE, "delay_s": 5},
+        ]
+        ended = [await on.running() for _ in ways]
+        family = await on.running()
+        await on.add(job(after=(family.id,)))
+        back = await on.running()
+        rows = await on.ledger.get([each.id for each in (*ended, family, back)])
+        assert {row.worker for row in rows.values()} == {"w1"}
+        for claimed, fields in zip(ended, ways, strict=True):
+            assert await on.end(claimed, **fields)
+        assert await on.end(family)
+        assert await on.end(back, State.AVAILABLE, give_back=True)
+        rows = await on.ledger.get([each.id for each in (*ended, family, back)])
+        assert {row.worker for row in rows.values()} == {None}
+        again = await on.ledger.requeue(JobFilter())
+        assert [(await on.row(each)).worker for each in again] == [None, None]
 
     @conformance_test
     async def test_progress_is_seen_while_the_job_runs(self, on: Stage) -> None:

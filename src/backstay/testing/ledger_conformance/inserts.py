@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 import math
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, BadJob
 from backstay.ledger.ids import new_job_id
 from backstay.ledger.rows import (
     Finish,
@@ -18,6 +19,7 @@ from backstay.ledger.rows import (
     JobFilter,
     NewJob,
     State,
+    Tick,
     UniqueKey,
 )
 from backstay.testing.ledger_conformance.stage import (
@@ -219,7 +221,7 @@ class Inserts(LedgerHome):
 
     @conformance_test
     async def test_a_time_that_is_over_means_at_once(self, on: Stage) -> None:
-        ids = await on.add(job(run_at=START - timedelta(days=9)), job(delay_s=-5.0))
+        ids = await on.add(job(run_at=START - timedelta(days=9)), job(run_at=START))
         assert await on.states(ids) == [State.AVAILABLE, State.AVAILABLE]
         await on.worker()
         assert {each.id for each in await on.claim()} == set(ids)
@@ -303,6 +305,61 @@ class Inserts(LedgerHome):
                 assert (await on.row(other.id)).finished, fields
                 assert await on.ledger.delete(JobFilter(ids=(other.id,))) == 1, fields
         await on.ledger.prune(1)
+
+    @conformance_test
+    async def test_what_no_database_can_keep_is_refused_before_anything_is_written(
+        self, on: Stage
+    ) -> None:
+        late = datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))
+        times: list[Any] = [math.inf, -math.inf, math.nan, -1.0, 1e12, 1e300, "1", None]
+        no_texts: list[Any] = [None, b"{}", 5, {}]
+        bad: list[dict[str, Any]] = [
+            *({"delay_s": each} for each in times),
+            *({"keep_s": each} for each in times[:-1]),
+            *({"unique": UniqueKey("k", period_s=each)} for each in times[:-1]),
+            *({"gate": Gate("g", rate=1, per_s=each)} for each in (*times, 0.0)),
+            *({"run_at": each} for each in (late, datetime(2027, 1, 1), "2027-01-01", 5)),
+            *({"args": each} for each in no_texts),
+            *({"meta": each} for each in no_texts),
+            *({name: each} for name in ("task", "queue") for each in no_texts),
+            *({"priority": each} for each in (None, 0.5, "1", 2**31, -(2**31) - 1, 2**70)),
+            *({"max_attempts": each} for each in (None, 1.5, 2**31)),
+            *({"gate": Gate("g", limit=each)} for each in ("1", 1.5, 2**31)),  # type: ignore[arg-type]
+            {"after": ("no id",)},
+            {"after": (new_job_id(),), "on_parent_failure": "shrug"},
+        ]
+        await on.worker()
+        good = job()
+        for fields in bad:
+            other = NewJob(new_job_id(), **({"task": "t"} | fields))
+            calls: list[Callable[[], Awaitable[Any]]] = [
+                lambda other=other: on.ledger.insert([good, other]),  # type: ignore[misc]
+                lambda other=other: asyncio.to_thread(on.ledger.insert_now, [good, other]),  # type: ignore[misc]
+                lambda other=other: on.ledger.tick(  # type: ignore[misc]
+                    Tick(name="n", previous=None, at=START, jobs=(good, other))
+                ),
+            ]
+            for call in calls:
+                try:
+                    await call()
+                except BadJob:
+                    pass
+                else:
+                    raise AssertionError(f"{fields} was written")
+        assert await on.ledger.find(JobFilter()) == []
+        assert await on.ledger.last_tick("n") is None
+
+    @conformance_test
+    async def test_the_last_moment_there_is_can_be_waited_for(self, on: Stage) -> None:
+        last = datetime.max.replace(tzinfo=UTC)
+        ids = await on.add(job(run_at=last), job(delay_s=1e11, keep_s=1e11), job(delay_s=-0.0))
+        rows = await on.ledger.get(ids)
+        assert rows[ids[0]].run_at == last
+        assert rows[ids[1]].run_at == START + timedelta(seconds=1e11)
+        assert rows[ids[2]].state is State.AVAILABLE
+        await on.ledger.cancel(ids[1], "too long")
+        assert (await on.row(ids[1])).expires_at == START + timedelta(seconds=1e11)
+        assert not (await on.row(ids[1])).corrupt
 
     @conformance_test
     async def test_names_may_be_of_any_letters(self, on: Stage) -> None:

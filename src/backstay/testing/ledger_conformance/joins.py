@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, BadJob
 from backstay.ledger.ids import new_job_id
 from backstay.ledger.port import Ledger, Wake
 from backstay.ledger.rows import (
@@ -101,6 +102,42 @@ class Joins(LedgerHome):
                 Inserted(fresh.id, True),
                 Inserted(new.id, False),
             ]
+
+    @conformance_test
+    async def test_in_a_transaction_too_the_holder_of_a_key_is_waited_for(self, on: Stage) -> None:
+        holder = await on.running(job(unique=UniqueKey("k")))
+        kept_out = job(unique=UniqueKey("k"))
+        link = job(after=(kept_out.id,))
+        with on.transaction() as execute:
+            inserted = on.ledger.insert_through(execute, [kept_out, link])
+        assert inserted == [Inserted(holder.id, False), Inserted(link.id, True)]
+        assert await on.ledger.parents(link.id) == [holder.id]
+        assert await on.state(link.id) is State.WAITING
+        await on.end(holder)
+        assert await on.state(link.id) is State.AVAILABLE
+
+    @conformance_test
+    async def test_a_transaction_that_is_to_write_nonsense_can_go_on(self, on: Stage) -> None:
+        claimed = await on.running()
+        good = job()
+        with on.transaction() as execute:
+            for bad in (job(delay_s=math.nan), job(keep_s=-1.0), job(priority=2**70)):
+                try:
+                    on.ledger.insert_through(execute, [job(), bad])
+                except BadJob:
+                    continue
+                raise AssertionError(f"{bad} was written")
+            try:
+                on.ledger.finish_through(
+                    execute, Finish(claimed.id, claimed.fence, State.SUCCEEDED, keep_s=math.inf)
+                )
+            except BadJob:
+                pass
+            else:
+                raise AssertionError("a time without an end was written")
+            assert on.ledger.insert_through(execute, [good]) == [Inserted(good.id, True)]
+        assert {each.id for each in await on.ledger.find(JobFilter())} == {good.id, claimed.id}
+        assert await on.state(claimed.id) is State.RUNNING
 
     @conformance_test
     async def test_a_transaction_may_write_many(self, on: Stage) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from datetime import timedelta
+import math
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
+from backstay.errors import BadJob
 from backstay.ledger.ids import new_job_id
 from backstay.ledger.rows import Beat, Finish, JobFilter, State, Tick, UniqueKey
 from backstay.testing.ledger_conformance.stage import (
@@ -369,6 +372,15 @@ class Upkeep(LedgerHome):
         assert [await on.ledger.prune(60, limit=10) for _ in range(4)] == [10, 10, 5, 0]
 
     @conformance_test
+    async def test_no_number_of_seconds_is_no_reason_to_prune(self, on: Stage) -> None:
+        await on.end(await on.running())
+        on.time.move(100)
+        for keep_s in (math.nan, math.inf, -math.inf, 1e300):
+            with contextlib.suppress(ValueError):  # as BadJob is one
+                assert await on.ledger.prune(keep_s) == 0
+        assert len(await on.ledger.find(JobFilter())) == 1
+
+    @conformance_test
     async def test_a_pruned_job_leaves_its_key_and_its_id(self, on: Stage) -> None:
         key = UniqueKey("k", states=frozenset(State))
         new = job(unique=key)
@@ -399,6 +411,25 @@ class Upkeep(LedgerHome):
         assert await on.ledger.last_tick("n") == START
         assert await on.ledger.tick(Tick(name="n", previous=START, at=second, jobs=(job(),)))
         assert await on.ledger.last_tick("n") == second
+
+    @conformance_test
+    async def test_a_tick_without_a_zone_or_beyond_the_calendar_is_refused(self, on: Stage) -> None:
+        await on.ledger.tick(Tick(name="n", previous=None, at=START))
+        late = datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))
+        after = START + timedelta(hours=1)
+        for previous, at in (
+            (START, after.replace(tzinfo=None)),
+            (START.replace(tzinfo=None), after),
+            (START, late),
+        ):
+            try:
+                await on.ledger.tick(Tick(name="n", previous=previous, at=at, jobs=(job(),)))
+            except BadJob:
+                pass
+            else:
+                raise AssertionError(f"{at} after {previous} was written")
+        assert await on.ledger.last_tick("n") == START
+        assert await on.ledger.find(JobFilter()) == []
 
     @conformance_test
     async def test_a_first_tick_is_not_one_with_a_predecessor(self, on: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from backstay.ledger.ids import new_job_id
@@ -121,8 +122,8 @@ class Views(LedgerHome):
         [late, waiting] = await on.add(job("rare", delay_s=9), job("rare", after=(new_job_id(),)))
         await on.add(*(job() for _ in range(1200)))
 
-        async def found(limit: int = 50, **which: object) -> list[UUID]:
-            rows = await on.ledger.find(JobFilter(**which), limit=limit)  # type: ignore[arg-type]
+        async def found(limit: int = 50, **which: Any) -> list[UUID]:
+            rows = await on.ledger.find(JobFilter(**which), limit=limit)
             return [each.id for each in rows]
 
         assert await found(task="rare") == [waiting, late, old.id]
@@ -131,7 +132,8 @@ class Views(LedgerHome):
         assert await found(queue="mail", task="rare") == [old.id]
         assert await found(queue="mail", task="t") == []
         succeeded = frozenset({State.SUCCEEDED})
-        for which in ({}, {"queue": "mail"}, {"task": "rare"}, {"text": "are"}):
+        narrowed: list[dict[str, Any]] = [{}, {"queue": "mail"}, {"task": "rare"}, {"text": "are"}]
+        for which in narrowed:
             assert await found(states=succeeded, **which) == [old.id]
         assert await found(states=succeeded, task="t") == []
         assert await found(states=succeeded | {State.SCHEDULED}, task="rare") == [late, old.id]
