@@ -8,18 +8,21 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import asyncpg
 import pytest
 
 from backstay.errors import LedgerUnavailable
 from backstay.ledger import (
     Claimed,
     Finish,
+    Gate,
+    QueueRow,
     State,
 )
 from backstay.ledger.postgres import PostgresLedger
 from backstay.ledger.postgres_claims import CLAIM
 from backstay.ledger.postgres_lane import connect
-from tests.ledger.databases import fresh_schema, need_postgres
+from tests.ledger.databases import POSTGRES_URL, fresh_schema, need_postgres
 from tests.ledger.postgres_stage import job, opened, success
 from tests.support import async_test
 

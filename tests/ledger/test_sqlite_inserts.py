@@ -1,13 +1,15 @@
 """Writing jobs: rows for the fast way, statements for all others, in any transaction."""
 
 import contextlib
+import math
 import sqlite3
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from backstay.errors import BadJob
 from backstay.ledger import Gate, NewJob, State, UniqueKey, new_job_id
 from backstay.ledger.sqlite_inserts import PRIORITY_US, Children, Inserts
 from backstay.ledger.sqlite_rows import from_us

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backstay.errors import BadJob
 from backstay.ledger import LIVE, State, new_job_id
 from backstay.ledger.sqlite_rows import (
     BITS,

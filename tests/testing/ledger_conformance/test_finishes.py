@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from backstay.ledger import Claims, Finish, Ledger, ProgressReport
+from backstay.ledger import Claims, Finish, JobRow, Ledger, ProgressReport
 from backstay.testing.ledger_conformance.finishes import Finishes
 from tests.testing.ledger_conformance.broken import Broken, changed, notices
 

@@ -50,7 +50,14 @@ class StaysOpen(Broken):
             await self.good.close()
 
 
+class WritesOneByOne(Broken):
+    def insert_through(self, execute: Execute, jobs: Sequence[NewJob]) -> list[Inserted]:
+        return [self.good.insert_through(execute, [each])[0] for each in jobs]
+
+
 CASES = [
+    (WritesOneByOne, "test_in_a_transaction_too_the_holder_of_a_key_is_waited_for"),
+    (WritesOneByOne, "test_a_transaction_that_is_to_write_nonsense_can_go_on"),
     (WritesAtOnce, "test_a_job_written_through_a_transaction_is_there_when_it_commits"),
     (WritesAtOnce, "test_a_job_written_through_a_transaction_is_gone_when_it_rolls_back"),
     (WritesNothing, "test_a_job_written_through_a_transaction_is_there_when_it_commits"),
