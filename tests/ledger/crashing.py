@@ -1,6 +1,7 @@
 """Kills a process between any two statements of the SQLite engine, and looks at what is left.
 
-Run as ``python -m tests.ledger.crashing DIRECTORY``: prints one line of JSON for each operation.
+Run as ``python -m tests.ledger.crashing DIRECTORY FIRST STEP``: prints one line of JSON for every
+STEP-th operation from the FIRST one on.
 A program and not a test, because it forks, which only a process without threads may do.
 """
 
@@ -139,13 +140,13 @@ def crashes_of(directory: Path, operation: Operation) -> Report:
     return report
 
 
-def main(directory: Path) -> None:
-    """Report on every operation."""
-    for operation in OPERATIONS:
+def main(directory: Path, first: int, step: int) -> None:
+    """Report on some operations, so that several processes share the work."""
+    for operation in OPERATIONS[first::step]:
         folder = directory / operation.name
         folder.mkdir()
         print(json.dumps(crashes_of(folder, operation)), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

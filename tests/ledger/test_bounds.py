@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -76,7 +77,7 @@ ODD: list[dict[str, Any]] = [
     {"unique": UniqueKey("k", states=frozenset({"done"}))},  # type: ignore[arg-type]
     {"run_at": datetime(2027, 1, 1)},
     {"after": ("x",)},
-    {"after": (new_job_id(),), "on_parent_failure": "shrug"},
+    {"after": (UUID(int=7),), "on_parent_failure": "shrug"},
 ]
 
 
@@ -120,7 +121,7 @@ def test_whether_jobs_are_plain_is_learnt_by_the_way(fields: dict[str, Any], pla
     [
         *({"delay_s": each} for each in NO_SECONDS),
         *({"keep_s": each} for each in NO_SECONDS if each is not None),
-        *({"state": each} for each in (State.RUNNING, State.WAITING, "done", None)),
+        *({"state": each} for each in (State.RUNNING, State.WAITING, "succeeded", "done", None)),
         {"result": b"1"},
         {"error": {}},
     ],

@@ -37,16 +37,24 @@ TABLES = ["jobs", "edges", "queues", "gates", "workers", "ticks"]
 @pytest.fixture(scope="module")
 def reports() -> dict[str, dict[str, Any]]:
     with tempfile.TemporaryDirectory(dir=quick_directory()) as directory:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.ledger.crashing", directory],
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-    assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+        shares = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.ledger.crashing", directory, str(first), "2"],
+                cwd=Path(__file__).parents[2],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for first in range(2)
+        ]
+        try:
+            said = [share.communicate(timeout=120) for share in shares]
+        finally:
+            for share in shares:
+                share.kill()
+                share.wait()
+    assert [share.returncode for share in shares] == [0, 0], said
+    found = [json.loads(line) for out, _ in said for line in out.splitlines()]
     return {each["name"]: each for each in found}
 
 

@@ -23,7 +23,7 @@ from backstay.ledger.postgres import PostgresLedger
 from backstay.ledger.postgres_claims import CLAIM
 from backstay.ledger.postgres_lane import connect
 from tests.ledger.databases import POSTGRES_URL, fresh_schema, need_postgres
-from tests.ledger.postgres_stage import job, opened, success
+from tests.ledger.postgres_stage import WORKER, job, opened, success
 from tests.support import async_test
 
 

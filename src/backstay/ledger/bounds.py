@@ -31,6 +31,8 @@ four digits."""
 _LEAST_INT, _MOST_INT = -(2**31), 2**31 - 1
 _RULES = frozenset({"cancel", "discard", "run"})
 _STATES = frozenset(State)
+_ENDS = _STATES - {State.WAITING, State.RUNNING}
+_SUCCEEDED = State.SUCCEEDED
 
 
 def check_jobs(jobs: Iterable[NewJob]) -> bool:
@@ -75,7 +77,16 @@ def check_finishes(finishes: Iterable[Finish]) -> None:
         BadJob: see ``check_jobs``; or the state is none that a claim ends in.
     """
     for finish in finishes:
-        if finish.state not in _STATES or finish.state in (State.WAITING, State.RUNNING):
+        if (  # the usual end, as above
+            finish.state is _SUCCEEDED
+            and (finish.result is None or type(finish.result) is str)
+            and not finish.then
+            and finish.error is None
+            and finish.keep_s is None
+            and finish.delay_s == 0
+        ):
+            continue
+        if not isinstance(finish.state, State) or finish.state not in _ENDS:
             raise BadJob(
                 f"a claim cannot end as {finish.state!r}; it ends as succeeded, discarded, "
                 "cancelled, retrying, scheduled or available"
