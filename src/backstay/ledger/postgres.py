@@ -21,6 +21,7 @@ try:
 except ImportError as error:  # pragma: no cover
     raise MissingExtra("postgres", "asyncpg") from error
 
+from backstay.ledger.bounds import check_queues, check_seconds
 from backstay.ledger.port import Claims, Execute, Heart, Wake
 from backstay.ledger.postgres_address import Address
 from backstay.ledger.postgres_claims import Claimer
@@ -271,6 +272,8 @@ class PostgresLedger:
         return state
 
     async def requeue(self, which: JobFilter) -> list[UUID]:
+        if which.older_than_s is not None:
+            check_seconds(which.older_than_s, "JobFilter.older_than_s")
         now = self._now()
 
         async def again(connection: Connection, sql: Tables) -> list[UUID]:
@@ -302,6 +305,8 @@ class PostgresLedger:
         return requeued
 
     async def delete(self, which: JobFilter, *, told: Callable[[int], object] | None = None) -> int:
+        if which.older_than_s is not None:
+            check_seconds(which.older_than_s, "JobFilter.older_than_s")
         # What finishes meanwhile is spared, or on a busy day there would be no end.
         values: list[Any] = [await self.now(), _FOUND_AT_A_TIME]
         where = conditions(which, self._now(), values)
@@ -323,6 +328,8 @@ class PostgresLedger:
                 return deleted
 
     async def prune(self, keep_s: float, limit: int = 1000) -> int:
+        check_seconds(keep_s, "prune(keep_s)")
+
         async def remove(connection: Connection, sql: Tables) -> int:
             now = self._now()
             count: int = await connection.fetchval(sql[PRUNE], now, float(keep_s), limit)
@@ -339,7 +346,9 @@ class PostgresLedger:
         self.tell(_ENQUEUED)
 
     async def declare(self, queues: Iterable[QueueRow]) -> None:
-        rows = sorted({row.name: row for row in queues}.items())
+        given = tuple(queues)
+        check_queues(given)
+        rows = sorted({row.name: row for row in given}.items())
         if not rows:
             return
         values = [(name, row.limit, row.rate, row.per_s) for name, row in rows]
@@ -376,6 +385,8 @@ class PostgresLedger:
     async def find(
         self, which: JobFilter, *, limit: int = 50, before: UUID | None = None
     ) -> list[JobRow]:
+        if which.older_than_s is not None:
+            check_seconds(which.older_than_s, "JobFilter.older_than_s")
         now, most, states = self._now(), max(0, limit), pages(which)
 
         async def look(connection: Connection, sql: Tables) -> list[Any]:

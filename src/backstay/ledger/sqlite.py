@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from backstay.errors import LedgerUnavailable
+from backstay.ledger.bounds import check_queues, check_seconds
 from backstay.ledger.port import Claims, Execute, Wake
 from backstay.ledger.rows import (
     Beat,
@@ -444,6 +445,9 @@ class SqliteLedger:
         return state
 
     async def requeue(self, which: JobFilter) -> list[UUID]:
+        if which.older_than_s is not None:
+            check_seconds(which.older_than_s, "JobFilter.older_than_s")
+
         def work(execute: Execute) -> list[UUID]:
             now = self._now_us()
             found = self._queries.given_up(execute, which, now)
@@ -452,6 +456,8 @@ class SqliteLedger:
         return await self._write(work, wakes=_ENQUEUED)
 
     async def delete(self, which: JobFilter, *, told: Callable[[int], object] | None = None) -> int:
+        if which.older_than_s is not None:
+            check_seconds(which.older_than_s, "JobFilter.older_than_s")
         # What is to be deleted is found by the reader, so that the writer is not held up by it.
         now, last = self._now_us(), await self._read(self._queries.last)
         deleted = 0
@@ -476,6 +482,7 @@ class SqliteLedger:
                 return deleted
 
     async def prune(self, keep_s: float, limit: int = 1000) -> int:
+        check_seconds(keep_s, "prune(keep_s)")
         return await self._write(
             lambda execute: self._queries.prune(execute, keep_s, limit, self._now_us())
         )
@@ -488,6 +495,7 @@ class SqliteLedger:
 
     async def declare(self, queues: Iterable[QueueRow]) -> None:
         rows = tuple(queues)
+        check_queues(rows)
         await self._write(lambda execute: self._queries.declare(execute, rows))
 
     async def tick(self, tick: Tick) -> bool:
@@ -516,6 +524,8 @@ class SqliteLedger:
     async def find(
         self, which: JobFilter, *, limit: int = 50, before: UUID | None = None
     ) -> list[JobRow]:
+        if which.older_than_s is not None:
+            check_seconds(which.older_than_s, "JobFilter.older_than_s")
         return await self._read(
             lambda execute: self._queries.find(execute, which, limit, before, self._now_us())
         )
