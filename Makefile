@@ -8,9 +8,11 @@ READY  := $(VENV)/.ready
 .PHONY: test demo lint bench bench-durable soak format lock matrix clean
 
 # Side by side, file by file: much of the suite waits for real servers and processes. The hash seed
-# is fixed because the parts have to agree on the names of the tests.
+# is fixed because the parts have to agree on the names of the tests. What failed beside others is
+# run once more alone, so that a machine that was too busy is told from a test that is broken.
 test: $(READY)
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS) \
+	|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
 
 demo: $(READY)
 	$(BIN)/python -m examples.shop.demo

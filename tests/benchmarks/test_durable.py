@@ -242,4 +242,3 @@ def test_cpu_time_is_that_of_the_worker_and_its_children(tmp_path: Path) -> None
 
     assert used >= 0.3
     assert worker.gone
-    assert cpu_seconds([worker]) == 0
