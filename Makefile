@@ -12,7 +12,7 @@ READY  := $(VENV)/.ready
 # run once more alone, so that a machine that was too busy is told from a test that is broken.
 test: $(READY)
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS) \
-	|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
+	|| PYTHONHASHSEED=0 $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
 
 demo: $(READY)
 	$(BIN)/python -m examples.shop.demo
