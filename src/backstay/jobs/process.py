@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from backstay.errors import NotInstalled
 from backstay.jobs.worker_part import WorkerPart
 from backstay.web.installation import installed
+from backstay.web.lifespan import started
 
 __all__ = ["run_worker", "worker_part_of"]
 
@@ -75,34 +76,7 @@ async def _serve(app: Starlette) -> int:
     # Plain handlers, so that the parts of the app that listen to signals can chain in.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
-
-    async def send(message: Any) -> None:
-        await from_app.put(dict(message))
-
-    lifespan = asyncio.create_task(app(scope, to_app.get, send))
-
-    async def tell(event: str) -> None:
-        await to_app.put({"type": f"lifespan.{event}"})
-        answer = asyncio.create_task(from_app.get())
-        await asyncio.wait({answer, lifespan}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            answer.cancel()
-            await lifespan
-            raise RuntimeError(f"the app ended its lifespan without an answer to {event!r}")
-        message = answer.result()
-        if message["type"] != f"lifespan.{event}.complete":
-            raise RuntimeError(f"the app failed at {event}: {message.get('message', message)}")
-
-    try:
-        await tell("startup")
+    async with started(app, {}):
         await asked_to_stop.wait()
         logger.info("stopping: no more jobs are claimed")
-        await tell("shutdown")
-        await lifespan
-    finally:
-        lifespan.cancel()
-        await asyncio.gather(lifespan, return_exceptions=True)
     return 0

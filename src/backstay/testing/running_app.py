@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from backstay.jobs.part import DurablePart
 from backstay.jobs.worker_part import WorkerPart
 from backstay.testing.durable import drain
 from backstay.web.installation import installed
+from backstay.web.lifespan import started
 
 try:
     import httpx
@@ -88,43 +88,15 @@ async def running(
             workers = backstay.part("job")
             assert isinstance(workers, WorkerPart)
             workers.configure(enabled=True)  # somebody has to run them
-    to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     state: dict[str, Any] = {}
-    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
-
-    async def send(message: Any) -> None:
-        await from_app.put(dict(message))
-
-    lifespan = asyncio.create_task(app(scope, to_app.get, send))
-
-    async def tell(event: str) -> None:
-        await to_app.put({"type": f"lifespan.{event}"})
-        answer = asyncio.create_task(from_app.get())
-        await asyncio.wait({answer, lifespan}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            answer.cancel()
-            await lifespan  # raises what the app raised
-            raise RuntimeError(f"the app ended its lifespan without an answer to {event!r}")
-        if (message := answer.result())["type"] != f"lifespan.{event}.complete":
-            raise RuntimeError(f"the app failed at {event}: {message.get('message', message)}")
-
-    try:
-        await tell("startup")
+    async with started(app, state):
         transport = httpx.ASGITransport(
             app=_with_state(app, state), raise_app_exceptions=raise_app_exceptions
         )
         async with RunningApp(transport=transport, base_url=base_url) as client:
             client.ctx = backstay.open(Origin.SCRIPT)
             client.ctx.reach(Moment.ANSWERED, True)  # it waits for nothing, so nothing waits for it
-            try:
-                yield client
-            finally:
-                await tell("shutdown")
-    finally:
-        if not lifespan.done():
-            lifespan.cancel()
-        await asyncio.gather(lifespan, return_exceptions=True)
+            yield client
 
 
 def _with_state(app: FastAPI, state: dict[str, Any]) -> Any:
