@@ -23,21 +23,19 @@ import backstay
 from backstay.app import Backstay
 from backstay.clock import Timer
 from backstay.context import Progress, current_work
-from backstay.errors import BackstayError, BadJob, LedgerUnavailable, TaskCrashed, TaskTimeout
-from backstay.jobs.arguments import UnreadableArguments
+from backstay.errors import LedgerUnavailable, TaskTimeout
 from backstay.jobs.definition import AnyTask
-from backstay.jobs.failure import describe
-from backstay.jobs.handlers import handlers_of
+from backstay.jobs.endings import Endings, given_back
 from backstay.jobs.heartbeat import Heartbeat
-from backstay.jobs.job import Job
-from backstay.jobs.outcome import OUTCOMES, Cancel, Discard, RetryLater, Snooze
+from backstay.jobs.outage import Outage
 from backstay.jobs.part import DurablePart
 from backstay.jobs.pool import ProcessPool
+from backstay.jobs.recorder import Recorder
 from backstay.jobs.run import JobRun
 from backstay.jobs.upkeep import Upkeep
 from backstay.ledger.ids import new_job_id
 from backstay.ledger.port import Ledger, Wake
-from backstay.ledger.rows import Claimed, Finish, NewJob, ProgressReport, State, WorkerRow
+from backstay.ledger.rows import Claimed, Finish, State, WorkerRow
 from backstay.log import correlation_id
 from backstay.threads import ThreadPool
 
@@ -49,8 +47,6 @@ _AHEAD_S = 0.02
 _IGNORED_CANCELLATION_S = 5.0
 _LAST_WORDS_S = 1.0
 _SIGN_OFF_S = 2.0
-_UNKNOWN_TASK_S = 30.0
-_PROGRESS_EVERY_S = 0.25
 _MOST_UNRECORDED = 10_000
 
 
@@ -90,12 +86,9 @@ class Worker:
         self.running: dict[UUID, JobRun] = {}
         self._ledger: Ledger = part.ledger
         self._buffer: deque[Claimed] = deque()
-        self._finishing: list[tuple[Finish, JobRun]] = []
-        self._recording = 0
-        self._progress: dict[UUID, ProgressReport] = {}
-        self._progress_timer: Timer | None = None
+        self._endings = Endings(part, self._clock, self.id)
+        self._outage = Outage()
         self._look = asyncio.Event()
-        self._finished_some = asyncio.Event()
         self._rest = asyncio.Event()
         self._empty: set[str] = set()
         self._served: list[str] | None = None
@@ -112,10 +105,8 @@ class Worker:
         self._done = 0
         self._measured = (0, 0.0)
         self._per_second = 0.0
-        self._trouble = False
         self._looked_after = -1
         self._looked_at = -1
-        self._recordings = 0
         self._found = 0
         self._watchers: list[asyncio.Future[None]] = []
 
@@ -126,6 +117,14 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._pool = ThreadPool(self._concurrency, self._loop)
         self._processes = ProcessPool(self._concurrency)
+        self._recorder = Recorder(
+            self._ledger,
+            self._clock,
+            self._endings,
+            self._outage,
+            told=self.part.ended,
+            rested=self._notice_rest,
+        )
         row = WorkerRow(
             id=self.id,
             host=socket.gethostname(),
@@ -147,8 +146,8 @@ class Worker:
         self._upkeep = Upkeep(self.part, self.id, self._heartbeat, every_s=self._lease_s / 5)
         self.part.listen(self._woken)
         self._measured = (0, self._clock.monotonic())
-        for loop in (self._claim_forever, self._record_forever, self._upkeep.run_forever):
-            name = f"backstay worker {loop.__name__}"
+        for loop in (self._claim_forever, self._recorder.run_forever, self._upkeep.run_forever):
+            name = f"backstay worker {loop.__qualname__}"
             self._tasks.append(asyncio.create_task(loop(), name=name, context=Variables()))
 
     def stop_claiming(self) -> None:
@@ -163,10 +162,7 @@ class Worker:
     def _give_back_buffer(self) -> None:
         while self._buffer:
             claim = self._buffer.popleft()
-            self._record(
-                JobRun(claim, None, self),
-                Finish(claim.id, claim.fence, State.AVAILABLE, give_back=True),
-            )
+            self._recorder.record(JobRun(claim, None, self), given_back(claim))
 
     def hand_back(self) -> None:
         """Cancel what runs; each job is given back without using up an attempt."""
@@ -186,9 +182,9 @@ class Worker:
             self._last.cancel()
             await self._heartbeat.stop()
             self._upkeep.stop()
-            for each in (self._timer, self._progress_timer):
-                if each is not None:
-                    each.cancel()
+            self._recorder.stop()
+            if self._timer is not None:
+                self._timer.cancel()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -203,18 +199,14 @@ class Worker:
             logger.warning("the worker could not sign off, its lease will run out: %s", error)
 
     async def _rested(self) -> None:
-        while not self._given_up and (
-            self.running or self._finishing or self._recording or self._claiming
-        ):
+        while not self._given_up and (self.running or self._recorder.unrecorded or self._claiming):
             self._rest.clear()
             await self._rest.wait()
 
     @property
     def idle(self) -> bool:
         """Whether it holds nothing and has nothing to record."""
-        return not (
-            self.running or self._buffer or self._finishing or self._recording or self._claiming
-        )
+        return not (self.running or self._buffer or self._recorder.unrecorded or self._claiming)
 
     async def settled(self) -> None:
         """Wait until nothing that is due is left: a look found nothing, and nothing runs.
@@ -227,7 +219,7 @@ class Worker:
                 watcher = self._loop.create_future()
                 self._watchers.append(watcher)
                 await watcher
-            if not self._found and self._looked_at == self._recordings:
+            if not self._found and self._looked_at == self._recorder.groups:
                 return
 
     def _abandon_all(self) -> None:
@@ -237,11 +229,11 @@ class Worker:
         self._last = self._clock.call_later(_LAST_WORDS_S, self._give_up)
 
     def _give_up(self) -> None:
-        if self._finishing or self._recording:
+        if self._recorder.unrecorded:
             logger.error(
                 "the ledger is out of reach, so the ends of %d jobs are not recorded; they run "
                 "again when the lease of this worker is over",
-                len(self._finishing) + self._recording,
+                self._recorder.unrecorded,
             )
             self._given_up = True
             self._rest.set()
@@ -282,7 +274,7 @@ class Worker:
         pause_s = 0.1
         while not self._stopping:
             room = self._room()
-            if self._dry or room <= 0 or len(self._finishing) > _MOST_UNRECORDED:
+            if self._dry or room <= 0 or self._recorder.unrecorded > _MOST_UNRECORDED:
                 self._look.clear()
                 await self._look.wait()
                 continue
@@ -290,9 +282,9 @@ class Worker:
             try:
                 await self._claim(room)
                 pause_s = 0.1
-                self._well()
+                self._outage.over()
             except LedgerUnavailable as error:
-                self._ill(error)
+                self._outage.noticed(error)
                 await self._clock.sleep(pause_s * (0.5 + self._clock.random() / 2))
                 pause_s = min(pause_s * 2, 5.0)
             except Exception:
@@ -304,14 +296,11 @@ class Worker:
 
     async def _claim(self, room: int) -> None:
         wants = self._shares(room)
-        wakes, recordings = self._wakes, self._recordings
+        wakes, recordings = self._wakes, self._recorder.groups
         claims = await self._ledger.claim(self.id, wants)
         if self._stopping:
             for claim in claims.jobs:
-                self._record(
-                    JobRun(claim, None, self),
-                    Finish(claim.id, claim.fence, State.AVAILABLE, give_back=True),
-                )
+                self._recorder.record(JobRun(claim, None, self), given_back(claim))
             return
         got: dict[str, int] = {}
         for claim in claims.jobs:
@@ -384,13 +373,13 @@ class Worker:
             if run.cancel_reason is not None or run.handed_back:
                 raise asyncio.CancelledError
             if task is None:
-                finish = self._unknown(run)
+                finish = self._endings.unknown(run)
             elif task.plain:
                 args, kwargs = self._load(run, task)
                 value = await task.func(*args, **kwargs)
                 if run.opened is not None:
                     await self._returned(run)
-                finish = self._succeeded(run, task, value)
+                finish = self._endings.succeeded(run, task, value)
             else:
                 finish, recorded = await self._call(run, task)
         except GeneratorExit:
@@ -398,11 +387,11 @@ class Worker:
         except BaseException as error:
             recorded = None
             try:
-                finish = self._failed(run, task, error)
+                finish = self._endings.failed(run, task, error)
             except BaseException:
                 # Whatever user code does here (rules, handlers, words of an error), the job ends.
                 logger.exception("what the failure of the job %s comes to cannot be said", run.id)
-                finish = self._unrecordable(Finish(run.id, run.claim.fence, State.DISCARDED))
+                finish = self._endings.unrecordable(run.id, run.claim.fence, State.DISCARDED)
             await self._roll_back(run)
         if self.running.get(run.claim.id) is run:
             self._ended(run, finish, recorded=recorded)
@@ -424,7 +413,7 @@ class Worker:
         else:
             value = await self._timed(run, task, timeout_s, args, kwargs)
         await self._returned(run)
-        finish = self._succeeded(run, task, value)
+        finish = self._endings.succeeded(run, task, value)
         if task.transactional and finish.state is State.SUCCEEDED:
             from backstay.jobs.transaction import finish_together
 
@@ -501,148 +490,14 @@ class Worker:
         except Exception:
             logger.exception("rolling back what the job %s wrote failed", run.id)
 
-    # ------------------------------------------------------------------ how attempts end
-
-    def _succeeded(self, run: JobRun, task: AnyTask, value: Any) -> Finish:
-        claim = run.claim
-        if value is None:
-            text = None
-        elif isinstance(value, OUTCOMES):
-            raise value
-        else:
-            try:
-                text = task.result.dump(value)
-            except BadJob as error:
-                # The work is done; trying again would do it twice and fail the same way.
-                raise Discard(f"it ran, and its result cannot be written: {error}") from error
-        return Finish(
-            claim.id,
-            claim.fence,
-            State.SUCCEEDED,
-            result=text,
-            then=() if run.then is None else tuple(new for new, _ in run.then),
-        )
-
-    def _unknown(self, run: JobRun) -> Finish:
-        claim = run.claim
-        logger.warning(
-            "no loaded module has a task named %r, so the job %s waits; import the module, or add "
-            "aliases=[%r] to the task that was renamed",
-            claim.task,
-            claim.id,
-            claim.task,
-        )
-        error = describe(
-            "UnknownTask",
-            f"no task named {claim.task!r} was found by the worker {self.id}",
-            attempt=claim.attempt,
-            at=self._clock.now(),
-        )
-        return self._finish(run, State.SCHEDULED, error, delay_s=_UNKNOWN_TASK_S, give_back=True)
-
-    def _failed(self, run: JobRun, task: AnyTask | None, error: BaseException) -> Finish:
-        claim = run.claim
-        current = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and current is not None:
-            while current.cancelling():
-                current.uncancel()
-            if run.cancel_reason is not None:
-                return self._stopped(run, State.CANCELLED, "Cancelled", run.cancel_reason)
-            if run.handed_back:
-                return Finish(claim.id, claim.fence, State.AVAILABLE, give_back=True)
-        match error:
-            case Snooze():
-                return Finish(claim.id, claim.fence, State.SCHEDULED, error.seconds, give_back=True)
-            case Cancel():
-                return self._stopped(run, State.CANCELLED, "Cancel", error.reason)
-            case Discard():
-                return self._stopped(run, State.DISCARDED, "Discard", error.reason)
-            case RetryLater():
-                described = self._describe(run, "RetryLater", error.reason)
-                if claim.attempt < claim.max_attempts:
-                    return self._finish(run, State.RETRYING, described, delay_s=error.seconds)
-                return self._finish(run, State.DISCARDED, described)
-            case UnreadableArguments():
-                return self._stopped(run, State.DISCARDED, "UnreadableArguments", str(error))
-            case Exception():
-                raised: Exception = error
-            case _:
-                raised = TaskCrashed(
-                    f"the job ended by {type(error).__name__}, which is no Exception"
-                )
-                raised.__cause__ = error
-        described = self._describe(run, type(raised).__name__, _words_of(raised), raised)
-        retry = None if task is None else task.retry
-        # The row says how many attempts there are; the task's rule says for which errors.
-        if retry is not None and claim.attempt < claim.max_attempts and self._wants(retry, raised):
-            delay_s = retry.pause_s(claim.attempt, self._clock.random())
-            logger.warning(
-                "the job %s of %s failed at attempt %d of %d and is tried again in %.3g s: %r",
-                claim.id,
-                claim.task,
-                claim.attempt,
-                claim.max_attempts,
-                delay_s,
-                raised,
-            )
-            return self._finish(run, State.RETRYING, described, delay_s=delay_s)
-        logger.error(
-            "the job %s of %s failed for good at attempt %d",
-            claim.id,
-            claim.task,
-            claim.attempt,
-            exc_info=raised,
-        )
-        return self._finish(run, State.DISCARDED, described)
-
-    def _wants(self, retry: Any, error: Exception) -> bool:
-        try:
-            return bool(retry.wants(error, 0))
-        except Exception:
-            logger.exception("the rule Retry(on=...) failed, so the job is tried again")
-            return True
-
-    def _describe(
-        self, run: JobRun, kind: str, message: str, error: BaseException | None = None
-    ) -> dict[str, Any]:
-        return describe(kind, message, attempt=run.claim.attempt, at=self._clock.now(), error=error)
-
-    def _stopped(self, run: JobRun, state: State, kind: str, reason: str) -> Finish:
-        logger.log(
-            logging.ERROR if state is State.DISCARDED else logging.INFO,
-            "the job %s of %s was %s: %s",
-            run.id,
-            run.name,
-            state,
-            reason,
-        )
-        return self._finish(run, state, self._describe(run, kind, reason))
-
-    def _finish(
-        self,
-        run: JobRun,
-        state: State,
-        error: dict[str, Any],
-        *,
-        delay_s: float = 0.0,
-        give_back: bool = False,
-    ) -> Finish:
-        claim = run.claim
-        then: tuple[NewJob, ...] = ()
-        if not give_back and run.task is not None:
-            then = handlers_of(self.part, run.task, claim, state, error)
-        return Finish.failed(
-            claim.id, claim.fence, state, error, delay_s=delay_s, give_back=give_back, then=then
-        )
-
     def _ended(self, run: JobRun, finish: Finish, *, recorded: bool | None) -> None:
         """The attempt is over: its place is free, and its end is to be recorded."""
         del self.running[run.claim.id]
         self._done += 1
         if recorded is None:
-            self._record(run, finish)
+            self._recorder.record(run, finish)
         else:
-            self._was_recorded(run, finish, current=recorded)
+            self._recorder.was_recorded(run, finish, current=recorded)
         if self._buffer and not self._stopping:
             self._start(self._buffer.popleft())
         elif not self._dry:
@@ -650,7 +505,7 @@ class Worker:
         self._notice_rest()
 
     def _notice_rest(self) -> None:
-        if not (self.running or self._finishing or self._recording):
+        if not (self.running or self._recorder.unrecorded):
             self._rest.set()
             if self._watchers:
                 watchers, self._watchers = self._watchers, []
@@ -671,11 +526,13 @@ class Worker:
             asyncio._unregister_task(run.asyncio_task)
         claim = run.claim
         if run.cancel_reason is not None:
-            finish = self._stopped(run, State.CANCELLED, "Cancelled", run.cancel_reason)
+            finish = self._endings.stopped(run, State.CANCELLED, "Cancelled", run.cancel_reason)
         elif run.handed_back:
-            finish = Finish(claim.id, claim.fence, State.AVAILABLE, give_back=True)
+            finish = given_back(claim)
         else:
-            finish = self._failed(run, run.task, TaskTimeout("it ran longer than its timeout"))
+            finish = self._endings.failed(
+                run, run.task, TaskTimeout("it ran longer than its timeout")
+            )
         self._ended(run, finish, recorded=None)
 
     # ------------------------------------------------------------------ cancelling
@@ -690,9 +547,9 @@ class Worker:
                 for claim in [each for each in self._buffer if each.id == job_id]:
                     self._buffer.remove(claim)
                     waiting = JobRun(claim, self.part.registry.find(claim.task), self)
-                    self._record(
+                    self._recorder.record(
                         waiting,
-                        self._stopped(
+                        self._endings.stopped(
                             waiting, State.CANCELLED, "Cancelled", "cancelled before it began"
                         ),
                     )
@@ -702,6 +559,10 @@ class Worker:
             run.asyncio_task.cancel()
             self._clock.call_later(_IGNORED_CANCELLATION_S, lambda: self._abandon(run))
 
+    def progressed(self, run: JobRun, progress: Progress) -> None:
+        """Any thread."""
+        self._recorder.progressed(run, progress)
+
     def _lost(self) -> None:
         """Others have taken over what we held: it runs on, but its end will change nothing."""
         logger.error(
@@ -710,154 +571,3 @@ class Worker:
             self.id,
             self._lease_s,
         )
-
-    # ------------------------------------------------------------------ recording
-
-    def _record(self, run: JobRun, finish: Finish) -> None:
-        self._finishing.append((finish, run))
-        self._finished_some.set()
-
-    async def _record_forever(self) -> None:
-        while True:
-            await self._finished_some.wait()
-            self._finished_some.clear()
-            batch, self._finishing = self._finishing, []
-            if not batch:
-                continue
-            self._recording = len(batch)
-            try:
-                stale = await self._write(batch)
-                for finish, run in batch:
-                    self._was_recorded(run, finish, current=finish.id not in stale)
-            finally:
-                self._recording = 0
-                self._recordings += 1
-            self._notice_rest()
-
-    async def _write(self, batch: list[tuple[Finish, JobRun]]) -> set[UUID]:
-        pause_s = 0.05
-        failures = 0
-        while True:
-            try:
-                stale = await self._ledger.finish([finish for finish, _ in batch])
-            except LedgerUnavailable as error:
-                # Our claims hold as long as we beat, so there is time to try again.
-                self._ill(error)
-                await self._clock.sleep(pause_s)
-                pause_s = min(pause_s * 2, 2.0)
-            except Exception:
-                failures += 1
-                logger.exception("recording the ends of %d jobs failed", len(batch))
-                if len(batch) > 1:
-                    # One that cannot be recorded as it is must not hold up the others.
-                    stale = set()
-                    for each in batch:
-                        stale |= await self._write([each])
-                    return stale
-                if failures > 2:
-                    logger.critical(
-                        "the end of the job %s cannot be recorded, so it runs again when the "
-                        "lease of this worker is over",
-                        batch[0][0].id,
-                    )
-                    return {batch[0][0].id}
-                if failures > 1:
-                    batch = [(self._unrecordable(batch[0][0]), batch[0][1])]
-                await self._clock.sleep(pause_s)
-            else:
-                self._well()
-                return stale
-
-    def _unrecordable(self, finish: Finish) -> Finish:
-        """The end of a job in the plainest form there is."""
-        error = describe(
-            "Unrecordable",
-            f"the job ended as {finish.state}, and that could not be recorded; see the worker's log",
-            attempt=0,
-            at=self._clock.now(),
-        )
-        return Finish.failed(finish.id, finish.fence, State.DISCARDED, error)
-
-    def _was_recorded(self, run: JobRun, finish: Finish, *, current: bool) -> None:
-        if not current:
-            logger.warning(
-                "the job %s of %s ended here as %s, but was no longer ours: it had been taken "
-                "over by another worker, whose word counts",
-                run.id,
-                run.name,
-                finish.state,
-            )
-        if run.then is not None:
-            written = current and bool(finish.then)
-            for new, job in run.then:
-                if written and new.unique is not None:
-                    self._loop.create_task(self._tell_unique(new, job))
-                else:
-                    job.told(new.id if written else None, written)
-        if run.opened is not None:
-            run.over(current and finish.state is State.SUCCEEDED)
-        self.part.ended(run.claim.id)
-
-    async def _tell_unique(self, new: NewJob, job: Job[Any]) -> None:
-        """Whether a job was written that would not have been if its unique key was taken."""
-        try:
-            found = await self._ledger.get([new.id])
-        except BackstayError:
-            return
-        job.told(new.id if found else None, bool(found))
-
-    # ------------------------------------------------------------------ progress
-
-    def progressed(self, run: JobRun, progress: Progress) -> None:
-        """Any thread."""
-        self._loop.call_soon_threadsafe(self._note_progress, run, progress)
-
-    def _note_progress(self, run: JobRun, progress: Progress) -> None:
-        self._progress[run.id] = ProgressReport(
-            run.claim.id, run.claim.fence, _progress_text(progress)
-        )
-        if self._progress_timer is None:
-            self._progress_timer = self._clock.call_later(
-                _PROGRESS_EVERY_S, lambda: self._loop.create_task(self._send_progress())
-            )
-
-    async def _send_progress(self) -> None:
-        self._progress_timer = None
-        reports, self._progress = list(self._progress.values()), {}
-        try:
-            await self._ledger.progress(reports)
-        except BackstayError as error:
-            logger.debug("progress was not recorded: %s", error)
-
-    # ------------------------------------------------------------------ trouble
-
-    def _ill(self, error: Exception) -> None:
-        if not self._trouble:
-            self._trouble = True
-            logger.error("the ledger is out of reach; the worker keeps trying: %s", error)
-
-    def _well(self) -> None:
-        if self._trouble:
-            self._trouble = False
-            logger.info("the ledger is back")
-
-
-def _words_of(error: BaseException) -> str:
-    """What an error says, even if saying it is where it fails."""
-    try:
-        return str(error)
-    except Exception:
-        return f"a {type(error).__name__} that cannot say what it is"
-
-
-def _progress_text(progress: Progress) -> str:
-    import json
-
-    return json.dumps(
-        {
-            "done": progress.done,
-            "total": progress.total,
-            "message": progress.message,
-            "at": progress.at.isoformat(),
-        }
-    )
