@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context as Variables
@@ -14,7 +13,7 @@ from uuid import UUID
 from backstay.app import Backstay
 from backstay.context import Context
 from backstay.errors import BadJob, LedgerUnavailable
-from backstay.jobs.definition import AnyTask, Rate, require_queue
+from backstay.jobs.definition import AnyTask, Rate, require_queue, require_seconds
 from backstay.jobs.durable import DurableScheduler, Options
 from backstay.jobs.job import Job
 from backstay.jobs.registry import Registry
@@ -94,12 +93,9 @@ class DurablePart:
             if queue is not None and not isinstance(queue, Queue):
                 raise BadJob(f"queues={{{name!r}: ...}} is a Queue or None; got {queue!r}")
             self._queues[require_queue(name)] = queue or Queue()
-        for option, seconds in (("keep_s", keep_s),):
-            if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
-                raise BadJob(f"{option}= is seconds, 0 or more; got {seconds!r}")
         if not isinstance(max_args_bytes, int) or max_args_bytes < 2:
             raise BadJob(f"max_args_bytes= is a number of bytes; got {max_args_bytes!r}")
-        self.keep_s = keep_s
+        self.keep_s = require_seconds(keep_s, "keep_s")
         self.max_args_bytes = max_args_bytes
         self.registry = Registry()
         self.is_open = False
