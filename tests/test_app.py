@@ -194,3 +194,19 @@ def test_what_an_app_is_given_it_uses() -> None:
     clock, settings, logger = FakeClock(), Settings({"A": 1}), logging.getLogger("shop")
     app = Backstay(clock=clock, settings=settings, logger=logger)
     assert (app.clock, app.settings, app.logger) == (clock, settings, logger)
+
+
+class RicherContext(Context):
+    """A context of work that offers more."""
+
+    __slots__ = ()
+
+
+def test_work_may_open_a_context_of_its_own_kind() -> None:
+    app = Backstay()
+    parent = app.open(Origin.REQUEST, correlation_id="abc")
+    ctx = app.open_as(RicherContext, Origin.WIDGET, parent=parent)
+    assert type(ctx) is RicherContext
+    assert (ctx.origin, ctx.correlation_id, ctx.parent) == (Origin.WIDGET, "abc", parent)
+    assert type(parent) is Context
+    assert app.open_as(RicherContext, Origin.WIDGET).correlation_id != "abc"

@@ -18,6 +18,7 @@ from backstay.context import current_work
 from backstay.errors import ContextClosed, NotInstalled
 from backstay.settings import Settings
 from backstay.testing import FakeClock
+from tests.support import async_test
 
 MOMENTS = st.sampled_from(list(Moment))
 
@@ -131,6 +132,16 @@ def test_progress_is_the_latest_report_with_its_time() -> None:
     ctx.progress(1, 4)
     ctx.progress(2, 4, "half way")
     assert ctx.latest_progress == Progress(2, 4, "half way", clock.now())
+
+
+@async_test
+async def test_a_report_may_be_awaited_and_awaiting_it_takes_no_time() -> None:
+    ctx = open_context()
+    reports: list[Progress] = []
+    ctx.on_progress = reports.append
+    ctx.progress(1, 2)
+    assert await ctx.progress(2, 2) is None  # type: ignore[func-returns-value]  # that is the point
+    assert [each.done for each in reports] == [1, 2]
 
 
 @pytest.mark.parametrize("moment", [Moment.OPENED, Moment.RETURNED, Moment.ANSWERED])
@@ -303,3 +314,10 @@ def test_current_context_outside_any_work_names_what_is_missing() -> None:
 def test_a_context_shows_what_it_is_and_no_more() -> None:
     ctx = open_context(settings=Settings({"KEY": "hush"}))
     assert repr(ctx) == "<Context request abc OPENED>"
+
+
+def test_a_user_has_the_scopes_it_was_given() -> None:
+    user = User("ada", frozenset({"orders"}))
+    assert user.has_scope("orders")
+    assert not user.has_scope("photos")
+    assert not User("ben").has_scope("orders")

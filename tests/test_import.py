@@ -103,3 +103,48 @@ def test_a_missing_extra_ends_a_program_with_the_command_that_helps() -> None:
     done = run_python("import backstay.testing", blocked=("httpx",))
     assert done.returncode == 1
     assert 'pip install "backstay[testing]"' in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("package", "blocked"), [("mcp", "mcp"), ("mcp_types", "mcp_types")])
+def test_the_server_for_widgets_names_its_extra_when_that_is_missing(
+    package: str, blocked: str
+) -> None:
+    done = run_python(
+        """
+        from backstay.errors import MissingExtra
+        import backstay.widgets
+        try:
+            backstay.widgets.WidgetMCPServer
+        except MissingExtra as error:
+            print(error)
+        """,
+        blocked=(blocked,),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith('pip install "backstay[widgets]"'), package
+
+
+def test_writing_widgets_does_not_load_what_serves_them() -> None:
+    loaded = loaded_by("from backstay.widgets import BaseWidget, WidgetContext, auth_required")
+    assert "pydantic" in loaded
+    assert loaded.isdisjoint({"mcp", "mcp_types", "joserfc", "httpx2", "jsonschema", "puremagic"})
+
+
+def test_an_unknown_name_behind_the_door_of_widgets_is_an_attribute_error() -> None:
+    done = run_python(
+        """
+        import backstay.widgets
+        assert "WidgetMCPServer" in dir(backstay.widgets)
+        try:
+            backstay.widgets.WidgetServer
+        except AttributeError as error:
+            print(error)
+        """
+    )
+    assert done.stdout.strip() == "module 'backstay.widgets' has no attribute 'WidgetServer'"
+
+
+@pytest.mark.parametrize("door", ["backstay.auth", "backstay.state"])
+def test_the_doors_of_auth_and_state_load_no_driver(door: str) -> None:
+    loaded = loaded_by(f"import {door}")
+    assert loaded.isdisjoint({"joserfc", "httpx2", "redis", "psycopg", "asyncpg", "mcp"})

@@ -14,11 +14,14 @@ MODULES = sorted(
 )
 DOORS = [
     "backstay",
+    "backstay.auth",
     "backstay.db",
     "backstay.ledger",
+    "backstay.state",
     "backstay.tasks",
     "backstay.testing",
     "backstay.web",
+    "backstay.widgets",
 ]
 
 
@@ -72,8 +75,10 @@ def test_a_star_import_brings_exactly_the_public_names(door: str) -> None:
 def test_the_names_users_were_promised_are_behind_their_doors() -> None:
     promised = {
         "backstay": {"BackstayError", "Context", "current_context"},
+        "backstay.auth": {"JWTVerifier", "TokenVerifier", "VerifiedToken"},
         "backstay.db": {"add_database"},
         "backstay.ledger": {"Ledger"},
+        "backstay.state": {"State", "StateStore", "add_state"},
         "backstay.tasks": {
             "Cancel",
             "Discard",
@@ -93,6 +98,19 @@ def test_the_names_users_were_promised_are_behind_their_doors() -> None:
         },
         "backstay.testing": {"FakeClock", "assert_enqueued", "drain", "running"},
         "backstay.web": {"Ctx", "install"},
+        "backstay.widgets": {
+            "BaseWidget",
+            "ClientContext",
+            "ConfigDict",
+            "Field",
+            "UserContext",
+            "ValidationError",
+            "WidgetContext",
+            "WidgetMCPServer",
+            "auth_required",
+            "no_auth",
+            "optional_auth",
+        },
     }
     assert sorted(promised) == DOORS
     for door, names in promised.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from backstay.clock import Clock, SystemClock
 from backstay.context import Context, Origin, Work
@@ -14,10 +14,13 @@ from backstay.settings import Settings
 
 __all__ = ["Backstay"]
 
+ContextT = TypeVar("ContextT", bound=Context)
+
 _SWITCHES = {
     "db": "backstay.db.add_database(app, url)",
     "durable": "backstay.tasks.add_tasks(app)",
     "job": "backstay.tasks.add_tasks(app)",
+    "state": "backstay.state.add_state(app)",
     "tasks": "backstay.tasks.add_tasks(app)",
 }
 
@@ -32,6 +35,8 @@ class Backstay:
 
     Attributes:
         state: what the app's lifespan yielded, ``None`` before it has.
+        knows_users: whether a verifier finds out who sends requests.
+        serves: whether this process answers requests; ``False`` in one that only runs jobs.
     """
 
     def __init__(
@@ -47,6 +52,8 @@ class Backstay:
         self._parts: dict[str, Part] = {}
         self._open: list[Part] = []
         self.started = False
+        self.knows_users = False
+        self.serves = True
         self.state: Mapping[str, Any] | None = None
 
     def add(self, part: Part, *, first: bool = False) -> None:
@@ -125,9 +132,21 @@ class Backstay:
             correlation_id: ``None`` takes the parent's, or a new one.
             parent: the context of the work that started this one.
         """
+        return self.open_as(Context, origin, work, correlation_id=correlation_id, parent=parent)
+
+    def open_as(
+        self,
+        kind: type[ContextT],
+        origin: Origin,
+        work: Work | None = None,
+        *,
+        correlation_id: str | None = None,
+        parent: Context | None = None,
+    ) -> ContextT:
+        """The same for work whose context offers more: ``kind`` is the class to open."""
         if correlation_id is None:
             correlation_id = parent.correlation_id if parent is not None else self.clock.new_id()
-        return Context(self, work, origin=origin, correlation_id=correlation_id, parent=parent)
+        return kind(self, work, origin=origin, correlation_id=correlation_id, parent=parent)
 
     async def start(self) -> None:
         """Open every part. If one fails, those already open are closed and the error is raised."""

@@ -11,7 +11,7 @@ Work that fails never returns: whoever waits for RETURNED or ANSWERED is told ``
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from backstay.jobs.durable import DurableScheduler
     from backstay.jobs.run import JobRun
     from backstay.settings import Settings
+    from backstay.state.state import State
     from backstay.tasks.scheduler import TaskScheduler
 
 __all__ = [
@@ -102,6 +103,21 @@ class User:
     subject: str
     scopes: frozenset[str] = frozenset()
     claims: Mapping[str, Any] = field(default_factory=dict)
+
+    def has_scope(self, scope: str) -> bool:
+        """Whether the credentials allow that."""
+        return scope in self.scopes
+
+
+class _HandedOver:
+    """Awaited, it is done at once."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+_HANDED_OVER = _HandedOver()
 
 
 class Work(Protocol):
@@ -186,6 +202,7 @@ class Context:
         durable: DurableScheduler
         job: JobRun
         db: ContextDatabase
+        state: State
 
     def __init__(
         self,
@@ -263,13 +280,19 @@ class Context:
         """Record who is asking, or the error to raise to whoever wants to know."""
         self._user = user
 
-    def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+    def progress(
+        self, done: float, total: float | None = None, message: str | None = None
+    ) -> Awaitable[None]:
         """Say how far the work is. Readers see the latest report.
 
         Args:
             done: steps finished.
             total: steps in all, ``None`` if unknown.
             message: a line for people.
+
+        Returns:
+            What may be awaited and need not be: where reports go over a wire, that waits until
+            this one has been handed to it.
 
         Raises:
             ContextClosed: the work is over.
@@ -282,6 +305,7 @@ class Context:
         self._progress = Progress(done, total, message, self.app.clock.now())
         if self.on_progress is not None:
             self.on_progress(self._progress)
+        return _HANDED_OVER
 
     @property
     def latest_progress(self) -> Progress | None:

@@ -8,6 +8,18 @@
     ├── MissingExtra          a door needs a package that is not there      (ImportError)
     ├── SettingMissing        a required setting has no value               (KeyError)
     ├── ContextClosed         the piece of work this context stood for is over
+    ├── WidgetError           something about widgets and tools
+    │   ├── BadWidget         a declaration that could never work; at start-up   (ValueError)
+    │   ├── UnknownWidget     no widget or tool has that name           (LookupError)
+    │   ├── ValidationError   raised by widgets: inputs that will not do (ValueError)
+    │   ├── WidgetFailed      call(): the widget answered with an error; see .result
+    │   └── ClientCannot      the client cannot be asked for that
+    ├── StateError            something about ctx.state
+    │   ├── BadState          a value, key, scope or time that cannot be stored  (ValueError)
+    │   ├── StateUnavailable  its store cannot be reached or written; 503
+    │   └── StateMismatch     what is found in the store is not ours, or of another version
+    ├── AuthError             something about who is asking
+    │   └── TokensUncheckable nobody can say whether a token is good; 503
     └── TaskError             something about one background task
         ├── TasksClosed       the app is stopping and takes no more tasks
         ├── TooManyTasks      max_pending is reached; the caller hears 503
@@ -33,8 +45,12 @@ from typing import Any, ClassVar
 
 __all__ = [
     "AlreadyInstalled",
+    "AuthError",
     "BackstayError",
     "BadJob",
+    "BadState",
+    "BadWidget",
+    "ClientCannot",
     "ContextClosed",
     "HeldTaskFailed",
     "JobError",
@@ -44,13 +60,21 @@ __all__ = [
     "MissingExtra",
     "NotInstalled",
     "SettingMissing",
+    "StateError",
+    "StateMismatch",
+    "StateUnavailable",
     "TaskCancelled",
     "TaskCrashed",
     "TaskError",
     "TaskTimeout",
     "TasksClosed",
+    "TokensUncheckable",
     "TooManyTasks",
     "UnknownJob",
+    "UnknownWidget",
+    "ValidationError",
+    "WidgetError",
+    "WidgetFailed",
 ]
 
 
@@ -97,6 +121,93 @@ class SettingMissing(BackstayError, KeyError):
 
 class ContextClosed(BackstayError):
     """Something was asked of a context whose work is over."""
+
+
+class WidgetError(BackstayError):
+    """Something about widgets and tools for AI clients."""
+
+
+class BadWidget(WidgetError, ValueError):
+    """A widget, tool, resource or prompt is declared in a way that could never work."""
+
+
+class UnknownWidget(WidgetError, LookupError):
+    """Nothing is registered under that name."""
+
+    status = 404
+    title = "Not Found"
+    public_detail = "There is no such tool."
+
+
+class ValidationError(WidgetError, ValueError):
+    """Inputs that have the right form and will not do. Raised by a widget's own code.
+
+    Uncaught, it reaches the model as ``message`` and ``field``.
+
+    Args:
+        message: what is wrong and what would do; the model reads it.
+        field: the input that it is about, ``None`` if it is about several.
+    """
+
+    status = 422
+    title = "Unprocessable Content"
+    public_detail = "The inputs were not accepted."
+
+    def __init__(self, message: str = "", field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class WidgetFailed(WidgetError):
+    """A widget that was called by the program answered with an error.
+
+    Args:
+        message: what the model would have read.
+        result: the whole result, as it would have gone over the wire.
+    """
+
+    def __init__(self, message: str, *, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class ClientCannot(WidgetError):
+    """The client of this call, or the way it is connected, does not allow that."""
+
+
+class StateError(BackstayError):
+    """Something about ``ctx.state``."""
+
+
+class BadState(StateError, ValueError):
+    """What was to be stored, or where, or for how long, cannot be; nothing was changed."""
+
+
+class StateUnavailable(StateError):
+    """The store of the state cannot be reached or written. A guess would be a lie."""
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 5
+    public_detail = "The server cannot remember this at the moment. Try again shortly."
+
+
+class StateMismatch(StateError):
+    """Something was found where the state should be that is not ours or of another version."""
+
+
+class AuthError(BackstayError):
+    """Something about who is asking."""
+
+
+class TokensUncheckable(AuthError):
+    """The issuer's keys, or the verifier, cannot be reached: a token may be good or not."""
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 5
+    public_detail = "The server cannot check credentials at the moment. Try again shortly."
 
 
 class TaskError(BackstayError):

@@ -22,6 +22,7 @@ COMMANDS = [
     ("workers",),
     *(("jobs", each) for each in ("list", "show", "retry", "cancel", "prune", "watch")),
     *(("queues", each) for each in ("list", "pause", "resume")),
+    *(("widgets", each) for each in ("build", "dev")),
 ]
 
 
@@ -90,7 +91,7 @@ def test_errors_are_a_line_and_an_exit_code(error: BaseException, code: int) -> 
 
 
 def test_the_commands_are_those_that_are_promised() -> None:
-    assert {each.name for each in program.registered_groups} == {"jobs", "queues"}
+    assert {each.name for each in program.registered_groups} == {"jobs", "queues", "widgets"}
 
 
 # ------------------------------------------------------------------ in processes of their own

@@ -11,6 +11,7 @@ from typing import Annotated, Any, assert_type
 from uuid import UUID
 
 from fastapi import Depends, FastAPI
+from pydantic import BaseModel
 
 from backstay import Context, Progress, current_context
 from backstay.tasks import (
@@ -46,6 +47,18 @@ from backstay.tasks import (
 )
 from backstay.testing import FakeClock, RunningApp, running
 from backstay.web import Ctx, install
+from backstay.widgets import (
+    Answer,
+    BaseWidget,
+    Result,
+    UserContext,
+    ValidationError,
+    WidgetContext,
+    WidgetMCPServer,
+    auth_required,
+    no_auth,
+    optional_auth,
+)
 
 
 async def charge(order: int, amount: float, *, token: str = "") -> str:
@@ -422,3 +435,95 @@ async def in_a_job(ctx: Context) -> Cancel | Discard:
         assert_type(parent, Job[Any])
     assert_type(ctx.job.attempt, int)
     return Cancel("gone") if ctx.job.max_attempts else Discard("no card")
+
+
+class CityInput(BaseModel):
+    city: str
+
+
+class InputsAlone(BaseWidget):
+    identifier = "inputs_alone"
+    title = "Inputs alone"
+    input_schema = CityInput
+
+    async def execute(self, inputs: CityInput) -> dict[str, Any]:
+        return {"city": inputs.city}
+
+
+@auth_required(scopes=["weather"])
+class WithContext(BaseWidget):
+    identifier = "with_context"
+    title = "With context"
+    input_schema = CityInput
+    widget_csp = {"connect_domains": ["https://api.example.com"]}  # noqa: RUF012  # as people write it
+    supported_locales = ["en", "fr"]  # noqa: RUF012  # as people write it
+    timeout = 5
+
+    async def execute(self, inputs: CityInput, ctx: WidgetContext) -> Result:
+        asked = await ctx.state.get("asked", 0)
+        await ctx.state.set("asked", asked + 1, ttl=60)
+        await ctx.progress(1, 2, "half way")
+        answer = await ctx.elicit("Really?", CityInput)
+        assert_type(answer, Answer[CityInput])
+        if answer.data is None:
+            raise ValidationError("no city", field="city")
+        assert_type(answer.data.city, str)
+        assert_type(ctx.locale, str)
+        assert_type(ctx.cache_key(inputs), str)
+        assert_type(ctx.user, UserContext | None)
+        return Result({"city": answer.data.city})
+
+
+@optional_auth
+class Longest(BaseWidget):
+    identifier = "longest"
+    title = "Longest"
+
+    async def execute(
+        self, input_data: BaseModel, context: WidgetContext, user: UserContext
+    ) -> CityInput:
+        return CityInput(city=user.subject)
+
+
+@no_auth()
+class InAThread(BaseWidget):
+    identifier = "in_a_thread"
+    title = "In a thread"
+
+    def execute(self, inputs: CityInput, ctx: WidgetContext) -> list[str]:
+        return [inputs.city]
+
+
+class Unannotated(BaseWidget):
+    identifier = "unannotated"
+    title = "Unannotated"
+
+    async def execute(self, inputs, ctx):  # type: ignore[no-untyped-def]  # as many write it
+        return {}
+
+
+async def widgets(app: FastAPI) -> None:
+    server = WidgetMCPServer("shop", [InputsAlone, WithContext(), "shop.widgets"])
+    server.mount(app, "/mcp")
+    assert_type(WithContext(), WithContext)
+    assert_type(Longest(), Longest)
+
+    @server.tool(read_only=True)
+    async def add(a: int, b: int = 2) -> int:
+        return a + b
+
+    @server.resource("orders://{order}")
+    def order(order: str) -> str:
+        return order
+
+    @server.prompt()
+    def greet(who: str) -> str:
+        return who
+
+    @server.completion("greet", "who")
+    def complete(value: str) -> list[str]:
+        return [value]
+
+    number: int = await add(1)
+    text: str = order("7") + greet("Ada")
+    print(number, text, complete(""), await server.call("add", a=1))

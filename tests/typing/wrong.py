@@ -23,6 +23,7 @@ from backstay.tasks import (
     connect,
     task,
 )
+from backstay.widgets import BaseWidget, WidgetMCPServer, auth_required
 
 
 async def charge(order: int, amount: float, *, token: str = "") -> str:
@@ -231,3 +232,29 @@ def durable_options(tasks: Tasks) -> None:
 
 
 async def one_failure(failure: JobFailure) -> None: ...
+
+
+@auth_required
+class Priced(BaseWidget):
+    identifier = "priced"
+    title = 7  # error: assignment
+    input_schema = dict  # error: assignment
+    task_support = "maybe"  # error: assignment
+    visibility = ("everybody",)  # error: assignment
+
+    async def execute(self, inputs: dict[str, int]) -> int:
+        return 1
+
+
+async def widgets_that_are_none() -> None:
+    server = WidgetMCPServer("shop", [Priced], stateless="yes")  # error: arg-type
+
+    @server.tool(visibility=["everybody"])  # error: list-item
+    async def add(a: int) -> int:
+        return a
+
+    await add("1")  # error: arg-type
+    text: str = await add(1)  # error: assignment
+    print(Priced().price)  # error: attr-defined
+    auth_required(scopes=7)  # error: call-overload
+    print(text)

@@ -12,12 +12,12 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.exceptions import WebSocketException
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from backstay import Context, Moment, Origin, current_context
+from backstay import Context, Moment, Origin, User, current_context
 from backstay.errors import ContextClosed
 from backstay.testing import running
 from backstay.web import Ctx, install
@@ -976,3 +976,49 @@ async def test_only_endpoints_of_fastapi_can_be_held() -> None:
     await ask(app)
     (message,) = errors
     assert "an answer can be held for an endpoint of FastAPI's" in message
+
+
+class CountingVerifier:
+    """Knows Ada by her header, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def verify(self, connection: HTTPConnection) -> User | None:
+        self.asked += 1
+        name = connection.headers.get("x-name")
+        return None if name is None else User(name)
+
+
+@pytest.mark.parametrize(("headers", "found"), [({"x-name": "ada"}, User("ada")), ({}, None)])
+@async_test
+async def test_who_asks_the_verifier_once(headers: dict[str, str], found: User | None) -> None:
+    app, verifier, seen = FastAPI(), CountingVerifier(), []
+    install(app, verify_user=verifier)
+
+    @app.get("/")
+    async def endpoint(request: Request) -> None:
+        exchange = Exchange.of(request.scope)
+        assert exchange is not None
+        seen.append(await exchange.who(request))
+        seen.append(await exchange.who(request))
+
+    await ask(app, headers=headers)
+    assert seen == [found, found]
+    assert verifier.asked == 1
+
+
+@async_test
+async def test_who_is_nobody_and_opens_no_context_where_nobody_verifies() -> None:
+    app, _ = make_app()
+    seen: list[Any] = []
+
+    async def endpoint(request: Request) -> PlainTextResponse:
+        exchange = Exchange.of(request.scope)
+        assert exchange is not None
+        seen.extend([await exchange.who(request), exchange.opened])
+        return PlainTextResponse("")
+
+    app.router.routes.append(Route("/", endpoint))
+    await ask(app)
+    assert seen == [None, False]

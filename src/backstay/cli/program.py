@@ -13,7 +13,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 import backstay
-from backstay.cli import jobs, queues, top, worker
+from backstay.cli import jobs, queues, top, widgets, worker
 from backstay.cli.refusal import FAILED, INTERRUPTED, MISUSED, OK, Refusal
 from backstay.cli.screen import plain
 from backstay.errors import BackstayError, BadJob, LedgerMismatch, LedgerUnavailable, MissingExtra
@@ -90,13 +90,14 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """What stands behind a FastAPI service: workers, durable jobs, queues."""
+    """What stands behind a FastAPI service: workers, durable jobs, queues, widgets."""
 
 
 worker.add_to(program)
 top.add_to(program)
 jobs.add_to(program)
 queues.add_to(program)
+widgets.add_to(program)
 
 
 def run() -> int:

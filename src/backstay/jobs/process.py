@@ -58,6 +58,7 @@ def run_worker(
     worker_part_of(app).configure(
         enabled=True, concurrency=concurrency, queues=queues, grace_s=grace_s
     )
+    installed(app).serves = False
     with contextlib.suppress(ImportError):
         import uvloop
 

@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.websockets import WebSocketDisconnect
 
 from backstay.app import Backstay
-from backstay.context import Context, Moment, Origin
+from backstay.context import Context, Moment, Origin, User
 from backstay.errors import ContextClosed
 from backstay.web.users import UserVerifier
 
@@ -187,6 +187,13 @@ class Exchange:
             except BaseException:
                 self._verifier = verifier
                 raise
+
+    async def who(self, connection: HTTPConnection) -> User | None:
+        """Who sends this request, ``None`` for nobody; asks the verifier if there is one."""
+        if self._verifier is None and self._context is None:
+            return None
+        await self.identify(connection)
+        return self.context.user
 
     @property
     def still_open(self) -> bool:

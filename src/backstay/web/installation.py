@@ -88,6 +88,7 @@ def install(
     backstay = Backstay(
         settings=Settings(settings, fallback=read_env_file), clock=clock, logger=logger
     )
+    backstay.knows_users = verify_user is not None
     if json_logs is not None:
         configure_logging(as_json=json_logs)
     app.state.backstay = backstay

@@ -1,0 +1,1 @@
+"""A server for the official conformance suites, and the gate that they are."""
