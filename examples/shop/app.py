@@ -18,22 +18,20 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from starlette.requests import HTTPConnection
 
-from backstay.errors import UnknownJob
-from backstay.tasks import Tasks, add_tasks
+from backstay.tasks import add_tasks
 from backstay.web import Ctx, install, installed, problem_response
 from examples.shop import store
-from examples.shop.models import NewOrder, Order, OrderDetails, Product, Step, Subscription
+from examples.shop.models import NewOrder, Order, OrderDetails, Product, Subscription
 from examples.shop.steps import (
-    BRIEFLY,
     CurrentShop,
     Shop,
+    begin,
     get_shop,
-    keep_event,
     send_welcome,
+    steps_of,
     subscribe,
-    take_payment,
-    track_order,
 )
+from examples.shop.widgets import add_widgets
 
 REQUIRED = (
     "BACKSTAY_SECRET_KEY",
@@ -53,6 +51,8 @@ their own. Kill that with `kill -9`, start it again, and they go on.
 | payment | **durable**, written with the order | is tried again; then the order is `payment_failed` |
 | receipt, warehouse | **durable**, written with the booking of the payment | are tried again; then somebody is told |
 | analytics | in the web process, **after the response** | is tried again; then the event is kept |
+
+AI assistants shop at `/mcp`: they find products, place orders, follow them and upload photos.
 """
 
 router = APIRouter()
@@ -76,24 +76,11 @@ Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
     response_description="The order is yours, and whatever it needs is on disk. The rest follows.",
     responses={409: {"description": "Sold out. Nothing is charged."}},
 )
-async def place_order(
-    new: NewOrder, tasks: Tasks, ctx: Ctx, shop: CurrentShop, session: Session
-) -> Order:
+async def place_order(new: NewOrder, ctx: Ctx, shop: CurrentShop, session: Session) -> Order:
     """Sets the items aside and answers. Payment, receipt and warehouse notice come after the
     answer, and they will come: the job that begins them is in the transaction of the order.
     """
-    order = await store.create_order(session, new, ctx.correlation_id)
-    ctx.logger.info("order %d", order.id, extra={"order": order.id, "items": order.title})
-
-    # In the session's transaction: no order without its payment, no payment without its order.
-    payment = tasks.durable.schedule(take_payment, order.id, order.total_cents, new.card)
-    await store.remember_job(session, order.id, "payment", payment.id)
-
-    # When the customer has the answer, in this process, for as long as that lives.
-    tasks.after_response.task(name="analytics", retry=BRIEFLY, on_error=keep_event).schedule(
-        track_order, shop, order
-    )
-    return order
+    return await begin(session, new, ctx, shop)
 
 
 @router.get("/orders", tags=["orders"], summary="List the latest orders")
@@ -110,23 +97,12 @@ async def list_orders(
     summary="Show an order and how far it is",
     responses={404: {"description": "There is no such order."}},
 )
-async def get_order(order_id: int, session: Session, tasks: Tasks) -> OrderDetails:
+async def get_order(order_id: int, ctx: Ctx, session: Session) -> OrderDetails:
     """The order with the state of each of its durable steps, as the ledger has it."""
     order = await store.find_order(session, order_id)
     if order is None:
         raise HTTPException(404, f"There is no order {order_id}.")
-    steps = []
-    for name, job_id in (await store.jobs_of(session, order_id)).items():
-        try:
-            job = await tasks.durable.job(job_id).status()
-        except UnknownJob:
-            continue  # long done, and history is pruned after a week
-        error = job.error
-        detail = job.result or (f"{error['type']}: {error['message']}" if error else "")
-        steps.append(
-            Step(step=name, job=job_id, state=job.state, attempts=job.attempt, detail=detail)
-        )
-    return OrderDetails(**order.model_dump(), steps=steps)
+    return OrderDetails(**order.model_dump(), steps=await steps_of(session, order_id, ctx))
 
 
 @router.get("/products", tags=["products"], summary="List what there is to buy")
@@ -211,6 +187,7 @@ def create_app(
         lease_s=float(found.get("LEASE_S", 10.0)),
     )
     app.include_router(router)
+    add_widgets(app)
     app.add_exception_handler(store.SoldOut, answer_sold_out)
     app.add_exception_handler(store.UnknownProduct, answer_unknown_product)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -50,6 +51,7 @@ def audit(
     *,
     unanswered: Collection[str] = (),
     may_be_gone: Collection[int] = (),
+    photos: Mapping[str, str] | None = None,
 ) -> list[str]:
     """What is wrong, a line each.
 
@@ -60,6 +62,7 @@ def audit(
         unanswered: request ids of customers who were told nothing, so that their orders may be
             there or not, but not by halves.
         may_be_gone: orders whose analytics event was in the memory of a process that was killed.
+        photos: PNG files that were accepted: the product, by the file's SHA-256. ``None``: none.
 
     Returns:
         Nothing if all is well: an accepted order has to be ``processed`` or ``payment_failed``,
@@ -89,6 +92,8 @@ def audit(
             if "order" in each["body"] and each["body"]["order"] not in there
         ]
         wrong += _wrong_on_the_shelves(db)
+        for digest, sku in (photos or {}).items():
+            wrong += _wrong_with_photo(db, digest, sku)
         return wrong
 
 
@@ -177,3 +182,13 @@ def _wrong_on_the_shelves(db: sqlite3.Connection) -> Iterator[str]:
                 f"{sku}: {found[0]} on the shelf and {found[1]} of them reserved, "
                 f"which should be {wanted[0]} and {wanted[1]}"
             )
+
+
+def _wrong_with_photo(db: sqlite3.Connection, digest: str, sku: str) -> Iterator[str]:
+    rows = db.execute("SELECT * FROM photos WHERE sku = ?", [sku]).fetchall()
+    # By what is in the file, not by what the shop wrote beside it.
+    found = [row for row in rows if hashlib.sha256(row["data"]).hexdigest() == digest]
+    if len(found) != 1:
+        yield f"a photo of the {sku} was accepted and is in the database {len(found)} times"
+    elif found[0]["thumbnail"] is None:
+        yield f"photo {found[0]['id']} of the {sku} has no thumbnail"

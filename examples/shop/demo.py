@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from examples.shop.assistant import Assistant, Visit
 from examples.shop.audit import audit, collect
 from examples.shop.processes import (
     ROOT,
@@ -44,7 +45,7 @@ from examples.shop.timeline import WEB, WORKER, Lane
 IN_FLIGHT = 4
 """Orders under way at a time: as many as can be watched."""
 
-ANSWER_S = 15.0
+ANSWER_S = 30.0
 """How long a customer waits for an answer. Long enough for the shop to be started again."""
 
 Moment = Literal["charged, not told", "answered", "busy"]
@@ -195,6 +196,24 @@ async def place_orders(stage: Stage, town: Town, options: Options, signals: Sign
                 if options.kills and wish.kill is not None:
                     await kill(wish.kill, stage, town, lane)
             await asyncio.sleep(options.pace_s)
+        if signals.caught is None:  # the last kill is over, its orders are not
+            customers.create_task(send_assistant(stage, town, f"demo-{next(numbers):02}"))
+
+
+async def send_assistant(stage: Stage, town: Town, request_id: str) -> None:
+    """One more customer, by MCP. Its order is a lane like any other, and has that request id."""
+    visit = stage.visit = Visit(time.time())
+    lanes: list[Lane] = []
+
+    def order_sent(title: str) -> Lane:
+        lanes.append(stage.timeline.sent(request_id, f"{title}, by MCP", time.time()))
+        return lanes[0]
+
+    await Assistant(town.url, visit, order_sent).go_shopping()
+    stage.visited(visit)
+    for lane in lanes:
+        stage.changed(lane)
+        await stage.until_finished(lane)
 
 
 async def kill(moment: Moment, stage: Stage, town: Town, lane: Lane) -> None:
@@ -246,7 +265,7 @@ async def conclude(stage: Stage, town: Town, options: Options) -> bool:
     """Sum up, ask the database and the third parties whether all was done, and say so."""
     stage.sum_up()
     await show_dead_letters(stage)
-    lanes = stage.timeline.lanes.values()
+    lanes, visit = stage.timeline.lanes.values(), stage.visit
     accepted = {lane.order_id for lane in lanes if lane.accepted and lane.order_id is not None}
     books, silent = await collect(town.services)
     unanswered = [lane.request_id for lane in lanes if lane.status is None]
@@ -257,8 +276,16 @@ async def conclude(stage: Stage, town: Town, options: Options) -> bool:
     ]
     wrong = [
         *silent,
-        *audit(stage.database, books, accepted, unanswered=unanswered, may_be_gone=gone),
+        *audit(
+            stage.database,
+            books,
+            accepted,
+            unanswered=unanswered,
+            may_be_gone=gone,
+            photos=visit.photos if visit else None,
+        ),
         *(f"request {request_id} was never answered" for request_id in unanswered),
+        *([f"the assistant went home: {visit.said}"] if visit and visit.said else ()),
     ]
     for line in account(stage, options, books, gone):
         stage.say(line)
@@ -273,6 +300,11 @@ async def conclude(stage: Stage, town: Town, options: Options) -> bool:
             "The SQLite file says so, and so do the third parties' books: nothing lost, nothing "
             "twice."
         )
+        if visit is not None:
+            stage.say(
+                "The assistant sent its order twice, and it was placed once. Its photo is in the "
+                "file, byte for byte, with the thumbnail that a durable job made of it."
+            )
         return True
     stage.say("[bold red]Not everything was done:[/]")
     for line in wrong:

@@ -11,11 +11,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from examples.shop.assistant import Call, Visit
 from examples.shop.models import STEPS
 from examples.shop.timeline import Lane, Row
 
 _MOMENT = {"durable": "durable", "after_response": "response"}
 _COLOUR = {"durable": "cyan", "response": "blue"}
+_MCP = "yellow"
 _SPAN_S = 1.2
 _LABEL = 32
 _NOTE = 36
@@ -35,10 +37,11 @@ class Glyphs:
     handled: str = "◆"
     tick: str = "╵"
     arrow: str = "→"
+    report: str = "●"
 
 
 UNICODE = Glyphs()
-ASCII = Glyphs("=", ".", "|", "o", "x", "K", "#", "'", "->")
+ASCII = Glyphs("=", ".", "|", "o", "x", "K", "#", "'", "->", "*")
 
 
 def draw(lane: Lane, *, now: float, width: int, glyphs: Glyphs) -> Iterable[Text]:
@@ -65,6 +68,54 @@ def draw(lane: Lane, *, now: float, width: int, glyphs: Glyphs) -> Iterable[Text
         yield _step_row(lane, row, moment, now, pen)
 
 
+def draw_visit(visit: Visit, *, now: float, width: int, glyphs: Glyphs) -> Iterable[Text]:
+    """An assistant's visit as lines of ``width`` columns, one call a row."""
+    end = now if visit.over_at is None else visit.over_at
+    took = f"{end - visit.began_at:.2f} s" if visit.over_at else f"{end - visit.began_at:.1f} s"
+    if visit.said:
+        ending, style = f"went home: {visit.said}"[: width // 2], "bold red"
+    elif visit.over_at is not None:
+        ending, style = f"served in {took}", "bold green"
+    else:
+        ending, style = took, "dim"
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append("assistant ", "bold")
+    text.append("/mcp   ", "dim")
+    text.append(f"the official Python client, MCP {visit.revision}".rstrip())
+    text.truncate(max(10, width - len(ending) - 2), overflow="ellipsis", pad=True)
+    text.append("  ")
+    text.append(ending, style)
+    yield text
+    note = max(0, min(_NOTE, width - _LABEL - _BARS))
+    columns = width - _LABEL - note
+    span_s = _SPAN_S
+    while span_s < (end - visit.began_at) * 1.05:
+        span_s *= 2
+    pen = _Pen(visit.began_at, span_s / columns, columns, note, glyphs)
+    for number, call in enumerate(visit.calls):
+        yield _call_row(call, visit, now, pen, span_s if number == 0 else None)
+
+
+def _call_row(call: Call, visit: Visit, now: float, pen: _Pen, span_s: float | None) -> Text:
+    cells = pen.line()
+    if span_s is not None:
+        _rule(cells, visit.began_at, pen, span_s)
+    first, last = pen.column(call.began_at), pen.column(call.ended_at or now)
+    _put(cells, first, pen.glyphs.bar * (last - first + 1), _MCP)
+    for at in call.reports:
+        _put(cells, pen.column(at), pen.glyphs.report, f"bold {_MCP}")
+    if call.ended_at is not None:
+        mark = pen.glyphs.done if call.good else pen.glyphs.failed
+        _put(cells, last, mark, "green" if call.good else "bold red")
+    label = Text("  ", no_wrap=True)
+    label.append(f"{call.kind:<7}", f"dim {_MCP}")
+    label.append(f"{call.name:<13}", _MCP)
+    label.append(f"{(call.began_at - visit.began_at) * 1e3:>5.0f} ms  ", "dim")
+    count = len(call.reports)
+    counted = f"{count} report{'s' * (count != 1)}, " if count and call.ended_at else ""
+    return _assemble(label, cells, Text(f"{counted}{call.note}", "" if counted else "dim"), pen)
+
+
 def legend(glyphs: Glyphs, url: str, lease_s: float) -> Iterable[Text]:
     """How to read it."""
     yield Text.assemble(
@@ -77,7 +128,10 @@ def legend(glyphs: Glyphs, url: str, lease_s: float) -> Iterable[Text]:
         ". Both processes will be killed with ",
         ("kill -9", "bold red"),
         " and started again at once. What a dead worker held is run again when its lease has run "
-        f"out: {lease_s:g} s here, 10 s unless an app says otherwise.",
+        f"out: {lease_s:g} s here, 10 s unless an app says otherwise. The last customer is an AI "
+        "assistant's client, which shops by ",
+        ("MCP", _MCP),
+        ".",
     )
     yield Text.assemble(
         f"{glyphs.bar * 2} running  ",
@@ -92,7 +146,9 @@ def legend(glyphs: Glyphs, url: str, lease_s: float) -> Iterable[Text]:
         (glyphs.handled, "bold magenta"),
         " error handler ran  ",
         (glyphs.answer, "dim"),
-        " the answer was out",
+        " the answer was out  ",
+        (glyphs.report, f"bold {_MCP}"),
+        " progress",
     )
     yield Text()
 
@@ -247,12 +303,7 @@ def _label(moment: str, what: str, since_s: float | None, colour: str) -> Text:
 
 def _request_row(lane: Lane, now: float, pen: _Pen, span_s: float) -> Text:
     cells = pen.line()
-    step_s = 0.5 if span_s < 3 else 1 if span_s < 6 else 5
-    for number in range(1, int(span_s / step_s) + 1):
-        mark = f"{pen.glyphs.tick}{number * step_s:g} s"
-        at = pen.column(lane.sent_at + number * step_s)
-        if at + len(mark) <= pen.columns:
-            _put(cells, at, mark, "dim")
+    _rule(cells, lane.sent_at, pen, span_s)
     end = lane.answered_at or now
     last = pen.column(end)
     _put(cells, 0, pen.glyphs.bar * (last + 1), "white")
@@ -262,6 +313,16 @@ def _request_row(lane: Lane, now: float, pen: _Pen, span_s: float) -> Text:
         _put(cells, last + 1, f" {lane.status} ", "bold white" if good else "bold yellow")
         note.append(f"answered in {(lane.answered_at - lane.sent_at) * 1000:.0f} ms")
     return _assemble(_label("", "request", 0, "white"), cells, note, pen)
+
+
+def _rule(cells: list[tuple[str, str]], origin: float, pen: _Pen, span_s: float) -> None:
+    """Mark the seconds."""
+    step_s = 0.5 if span_s < 3 else 1 if span_s < 6 else 5
+    for number in range(1, int(span_s / step_s) + 1):
+        mark = f"{pen.glyphs.tick}{number * step_s:g} s"
+        at = pen.column(origin + number * step_s)
+        if at + len(mark) <= pen.columns:
+            _put(cells, at, mark, "dim")
 
 
 def _step_row(lane: Lane, row: Row, moment: str, now: float, pen: _Pen) -> Text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -93,3 +93,75 @@ class Subscription(BaseModel):
     """A sign-up for the newsletter."""
 
     email: Email
+
+
+def euros(cents: int) -> str:
+    """An amount, for people."""
+    return f"{cents / 100:,.2f} €"
+
+
+# ------------------------------------------------------------------ what AI assistants send
+
+
+class Search(BaseModel):
+    """What an assistant looks for."""
+
+    text: str = Field("", max_length=100, description="Words of the name. Empty: everything.")
+    max_price: float | None = Field(None, gt=0, le=100_000, description="In euros.")
+    look_at: str | None = Field(
+        None, max_length=40, description="The sku of a product to look at more closely."
+    )
+
+
+class OrderQuestion(BaseModel):
+    """Which order, and whether there is time."""
+
+    order_id: int = Field(ge=1, description="As place_order gave it.")
+    wait: bool = Field(
+        False,
+        description="Answer when the order is through (at most 20 s), reporting progress meanwhile.",
+    )
+
+
+class OrderByAssistant(NewOrder):
+    """An order that may be sent twice."""
+
+    key: str = Field(
+        min_length=8,
+        max_length=64,
+        description="Make one up for each order, and send the same one again if you cannot tell "
+        "whether the order came through: it is placed once.",
+        examples=["tea-for-ada-7f3a"],
+    )
+
+
+class Placed(BaseModel):
+    """What place_order answers."""
+
+    order_id: int
+    status: Status
+    items: str
+    total: str
+    again: bool = Field(description="The key was known, so this is the order placed before.")
+
+
+class ShownStep(BaseModel):
+    """One step, for the customer."""
+
+    title: str
+    status: str
+    note: str = ""
+
+
+class ShownOrder(BaseModel):
+    """An order as the template ``progress`` shows it."""
+
+    title: str
+    subtitle: str
+    status: Literal["running", "succeeded", "failed"]
+    done: int
+    total: int
+    message: str
+    steps: list[ShownStep]
+    poll: dict[str, Any] = Field(description="Where the page asks for news.")
+    result: dict[str, str] | None = Field(None, description="Once it is through.")

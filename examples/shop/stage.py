@@ -12,8 +12,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
 from rich.text import Text
 
+from examples.shop.assistant import Visit
 from examples.shop.audit import status_of
-from examples.shop.drawing import ASCII, UNICODE, draw, legend, summary
+from examples.shop.drawing import ASCII, UNICODE, draw, draw_visit, legend, summary
 from examples.shop.timeline import WEB, WORKER, Lane, Row, Timeline
 
 READY = {WEB: "Application startup complete", WORKER: "worker for examples.shop.app:app starts"}
@@ -33,6 +34,7 @@ class Stage:
     Attributes:
         timeline: all that is known.
         pids: of the shop's own processes, by name.
+        visit: of the assistant that shops by MCP, ``None`` before it comes.
         glyphs: what drawings are made of.
         width: of drawings, in columns.
         encoding: of the console.
@@ -42,6 +44,7 @@ class Stage:
         self.database = database
         self.timeline = Timeline(self.changed)
         self.pids: dict[str, int] = {}
+        self.visit: Visit | None = None
         self._killed_at: dict[str, float] = {}
         self._ready: dict[str, asyncio.Event] = {}
         self._console = console
@@ -124,6 +127,12 @@ class Stage:
         for lane in self.under_way:
             self.give_up(lane)
 
+    def visited(self, visit: Visit) -> None:
+        """The assistant has gone: show what it did for good."""
+        for line in self._draw_visit(visit):
+            self._console.print(line, soft_wrap=True)
+        self._console.print()
+
     @property
     def under_way(self) -> list[Lane]:
         """Lanes that have not been shown for good, oldest first."""
@@ -190,18 +199,23 @@ class Stage:
         """What is under way."""
         under_way = self.under_way
         room = console.height - 3
-        for lane in under_way:
-            block = self._draw(lane)
+        blocks = [self._draw(lane) for lane in under_way]
+        if self.visit is not None and self.visit.over_at is None:
+            blocks.append(self._draw_visit(self.visit))
+        for block in blocks:
             room -= len(block) + 1
             if room < 0:
                 yield Text("and more", "dim")
                 break
             yield Group(*block, Text())
-        if under_way:
+        if blocks:
             yield Text(self._tally(len(under_way)), "dim")
 
     def _draw(self, lane: Lane) -> list[Text]:
         return list(draw(lane, now=time.time(), width=self.width, glyphs=self.glyphs))
+
+    def _draw_visit(self, visit: Visit) -> list[Text]:
+        return list(draw_visit(visit, now=time.time(), width=self.width, glyphs=self.glyphs))
 
     def _tally(self, under_way: int) -> str:
         lanes = self.timeline.lanes.values()

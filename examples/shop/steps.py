@@ -24,9 +24,10 @@ from starlette.requests import HTTPConnection
 
 from backstay import Context, current_context
 from backstay.context import Moment
+from backstay.errors import UnknownJob
 from backstay.tasks import JobFailure, Retry, Secret, Task, task
 from examples.shop import store
-from examples.shop.models import Item, Order
+from examples.shop.models import Item, NewOrder, Order, Step
 
 P = ParamSpec("P")
 
@@ -188,6 +189,53 @@ async def close_order(order_id: int, ctx: Context) -> None:
     """Receipt and warehouse notice are out."""
     await store.complete(ctx.db.session, order_id)
     ended(ctx, order_id, "processed")
+
+
+# ------------------------------------------------------------------ how they begin, how far they are
+
+
+async def begin(session: AsyncSession, new: NewOrder, ctx: Context, shop: Shop) -> Order:
+    """Write an order down, and what it needs with it.
+
+    Args:
+        session: the request's, or ``ctx.db``'s: whoever commits that commits the first step too.
+        new: what is wanted.
+        ctx: of the request, or of the assistant's call.
+        shop: for what runs in this process.
+
+    Raises:
+        UnknownProduct, SoldOut: as ``store.create_order``.
+    """
+    order = await store.create_order(session, new, ctx.correlation_id)
+    ctx.logger.info("order %d", order.id, extra={"order": order.id, "items": order.title})
+
+    # In the session's transaction: no order without its payment, no payment without its order.
+    payment = ctx.tasks.durable.on(session).schedule(
+        take_payment, order.id, order.total_cents, new.card
+    )
+    await store.remember_job(session, order.id, "payment", payment.id)
+
+    # When the customer has the answer, in this process, for as long as that lives.
+    ctx.tasks.after_response.task(name="analytics", retry=BRIEFLY, on_error=keep_event).schedule(
+        track_order, shop, order
+    )
+    return order
+
+
+async def steps_of(session: AsyncSession, order_id: int, ctx: Context) -> list[Step]:
+    """How far an order's durable steps are, as the ledger has it. Those that have begun."""
+    steps = []
+    for name, job_id in (await store.jobs_of(session, order_id)).items():
+        try:
+            job = await ctx.tasks.durable.job(job_id).status()
+        except UnknownJob:
+            continue  # long done, and history is pruned after a week
+        error = job.error
+        detail = job.result or (f"{error['type']}: {error['message']}" if error else "")
+        steps.append(
+            Step(step=name, job=job_id, state=job.state, attempts=job.attempt, detail=detail)
+        )
+    return steps
 
 
 # ------------------------------------------------------------------ and those in the process

@@ -7,17 +7,29 @@ decides what belongs together.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, insert, select, update
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    String,
+    UniqueConstraint,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as insert_or
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import CreateTable
 
+from backstay.db.database import Database
 from examples.shop.models import Item, NewOrder, Order, Product, Status
 
 
@@ -100,6 +112,30 @@ class SubscriberRow(Base):
     since: Mapped[datetime]
 
 
+class OrderKeyRow(Base):
+    """What a customer calls an order, so that asking for it twice is asking once."""
+
+    __tablename__ = "order_keys"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
+
+
+class PhotoRow(Base):
+    """A picture of a product. The same one twice is one picture."""
+
+    __tablename__ = "photos"
+    __table_args__ = (UniqueConstraint("sku", "sha256"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sku: Mapped[str] = mapped_column(ForeignKey("products.sku"))
+    sha256: Mapped[str]
+    media_type: Mapped[str]
+    data: Mapped[bytes]
+    thumbnail: Mapped[bytes | None]
+    added_at: Mapped[datetime]
+
+
 CATALOGUE = [
     ("teapot", "Teapot, 1 l", 3_200, 40),
     ("cup", "Cup, stoneware", 900, 200),
@@ -126,6 +162,18 @@ def prepare(connection: Connection) -> None:
         insert_or(ProductRow).on_conflict_do_nothing(),
         [dict(zip(columns, each, strict=True), reserved=0) for each in CATALOGUE],
     )
+
+
+@asynccontextmanager
+async def reading(database: Database) -> AsyncIterator[AsyncSession]:
+    """A session to look with, and let go of at once: it makes no writer wait.
+
+    ``ctx.db.session`` takes SQLite's write lock with its first statement, and keeps it to the end
+    of the work. Who only reads, and then waits for somebody else to write, must not.
+    """
+    async with database.session() as session:
+        await session.connection(execution_options={"sqlite_begin": "DEFERRED"})
+        yield session
 
 
 async def create_order(session: AsyncSession, new: NewOrder, correlation_id: str) -> Order:
@@ -240,6 +288,37 @@ async def products(session: AsyncSession) -> list[Product]:
     """Everything the shop sells."""
     rows = await session.scalars(select(ProductRow).order_by(ProductRow.sku))
     return [Product.model_validate(row, from_attributes=True) for row in rows]
+
+
+async def search(session: AsyncSession, text: str, max_price_cents: int | None) -> list[Product]:
+    """Products whose names have all these words in them.
+
+    Args:
+        text: the words. None: all products.
+        max_price_cents: and cost no more than that. ``None``: whatever they cost.
+    """
+    wanted = select(ProductRow).order_by(ProductRow.sku)
+    for word in text.split():
+        name, sku = ProductRow.name, ProductRow.sku
+        wanted = wanted.where(
+            or_(name.icontains(word, autoescape=True), sku.icontains(word, autoescape=True))
+        )
+    if max_price_cents is not None:
+        wanted = wanted.where(ProductRow.price_cents <= max_price_cents)
+    return [
+        Product.model_validate(row, from_attributes=True) for row in await session.scalars(wanted)
+    ]
+
+
+async def order_of_key(session: AsyncSession, key: str) -> Order | None:
+    """The order that was placed under a key, ``None`` if there is none."""
+    order_id = await session.scalar(select(OrderKeyRow.order_id).where(OrderKeyRow.key == key))
+    return None if order_id is None else await find_order(session, order_id)
+
+
+async def remember_key(session: AsyncSession, key: str, order_id: int) -> None:
+    """Write down what a customer calls an order."""
+    await session.execute(insert(OrderKeyRow).values(key=key, order_id=order_id))
 
 
 async def find_order(session: AsyncSession, order_id: int) -> Order | None:

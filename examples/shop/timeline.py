@@ -26,7 +26,10 @@ WEB = "web"
 WORKER = "worker"
 """The process that runs the durable jobs."""
 
-_ANSWER = re.compile(r'"POST /orders HTTP/[\d.]+" (\d+)$')
+_ANSWER = re.compile(r'"POST /(?:orders|mcp/?) HTTP/[\d.]+" (\d+)$')
+
+_ACCEPTED = {200, 201}
+"""201 for an order by ``POST /orders``; MCP answers 200 to whatever it is asked."""
 
 
 @dataclass
@@ -141,7 +144,7 @@ class Lane:
     @property
     def accepted(self) -> bool:
         """Whether the customer was told that the order is placed."""
-        return self.status == 201
+        return self.status in _ACCEPTED
 
     @property
     def finished(self) -> bool:

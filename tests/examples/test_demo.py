@@ -132,7 +132,7 @@ Runs = dict[str, "Future[Ended]"]
 def test_killed_three_times_every_order_is_completed_and_the_status_is_0(runs: Runs) -> None:
     status, output = runs["run_to_the_end"].result()
     assert status == 0, output
-    assert "All accepted orders (11) were fully processed: 9 paid and shipped, 2 called" in output
+    assert "All accepted orders (12) were fully processed: 10 paid and shipped, 2 called" in output
     assert output.count("killed: worker, with") == 2
     assert output.count("killed: web, with") == 1
     # The gateway had taken the money when the worker was killed.
@@ -144,12 +144,28 @@ def test_without_a_terminal_it_prints_plain_lines_and_each_request_once(runs: Ru
     _, output = runs["run_to_the_end"].result()
     assert "\x1b" not in output
     headers = re.findall(r"^(?:order \d+|no order) +(demo-\d\d)  ", output, re.MULTILINE)
-    assert sorted(headers) == [f"demo-{number:02}" for number in range(1, 15)]
-    assert len(re.findall(r"^  durable   payment ", output, re.MULTILINE)) == 11
-    drawn = [line for line in output.splitlines() if re.match(r"order|  [dr ]", line)]
+    assert sorted(headers) == [f"demo-{number:02}" for number in range(1, 16)]
+    assert len(re.findall(r"^  durable   payment ", output, re.MULTILINE)) == 12
+    drawn = [line for line in output.splitlines() if re.match(r"order|assistant|  [drtw ]", line)]
     assert max(map(len, drawn)) <= 120
-    for glyph in "✗☠◆":
+    for glyph in "✗☠◆●":
         assert glyph in output
+
+
+def test_the_last_customer_comes_by_mcp_and_all_it_wanted_is_found_in_the_file(runs: Runs) -> None:
+    _, output = runs["run_to_the_end"].result()
+    assert re.search(r"^assistant .* served in \d+\.\d\d s$", output, re.MULTILINE)
+    called = re.findall(r"^  (?:widget|tool  ) (\w+) .*✓", output, re.MULTILINE)
+    assert called == [
+        "find_products",
+        "upload_photo",
+        "place_order",
+        "place_order",
+        "order_status",
+        "find_products",
+    ]
+    assert re.search(r"order_status .*●.*✓ .*[1-9] reports?, Paid, and on its way", output)
+    assert "The assistant sent its order twice, and it was placed once. Its photo is in" in output
 
 
 def test_an_order_that_cannot_be_completed_is_named_and_the_status_is_1(runs: Runs) -> None:
@@ -158,6 +174,7 @@ def test_an_order_that_cannot_be_completed_is_named_and_the_status_is_1(runs: Ru
     assert "order 1 is needs_attention: warehouse discarded" in output
     assert re.search(r"discarded +shop\.warehouse ", output)
     assert "fully processed" not in output
+    assert re.search(r"order_status .* something is stuck|reports, It is paid, and some", output)
     assert "Every process has ended." in output
 
 
@@ -167,6 +184,7 @@ def test_interrupted_in_the_middle_it_lets_the_shop_finish_what_it_began(runs: R
     assert "which the shop will finish first" in output
     assert re.search(r"All accepted orders \([1-9]\d*\) were fully processed", output)
     assert len(re.findall(r"^demo-", output, re.MULTILINE)) < 14
+    assert "find_products" not in output
     assert "Every process has ended." in output
 
 

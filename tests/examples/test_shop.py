@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,69 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from backstay.testing import RunningApp, enqueued, running
+from backstay.testing import enqueued
 from examples.shop.app import create_app
-from examples.shop.audit import audit, collect
+from examples.shop.audit import audit
 from examples.shop.models import STEPS
-from examples.shop.processes import THIRD_PARTIES, Service, settings_for, third_parties
+from examples.shop.processes import THIRD_PARTIES
+from tests.examples.town import RELIABLE, town
 from tests.support import async_test
 
-RELIABLE = dict.fromkeys(THIRD_PARTIES, 0.0)
-SETTLED_S = 15.0
 DURABLE = [name for name, moment in STEPS.items() if moment == "durable"]
-
-
-@dataclass
-class Town:
-    """The shop, who supplies it, and where its orders are kept."""
-
-    shop: RunningApp
-    services: Mapping[str, Service]
-    database: Path
-
-    async def order(self, request_id: str, card: str = "tok_visa", **items: int) -> httpx.Response:
-        body = {
-            "email": "ada@example.com",
-            "card": card,
-            "items": [{"sku": sku, "quantity": quantity} for sku, quantity in items.items()],
-        }
-        return await self.shop.post("/orders", json=body, headers={"X-Request-ID": request_id})
-
-    async def settle(self) -> None:
-        """Until nothing is left to do, pauses before the next attempts included."""
-        async with asyncio.timeout(SETTLED_S):
-            await self.shop.tasks.settle()
-            while not all(job.finished for job in await enqueued(self.shop)):
-                await asyncio.sleep(0.02)
-
-    async def details(self, order_id: int) -> Any:
-        return (await self.shop.get(f"/orders/{order_id}")).json()
-
-    async def books(self) -> Any:
-        books, silent = await collect(self.services)
-        assert silent == []
-        return books
-
-    async def wrong(self, *accepted: int) -> list[str]:
-        """What the audit finds, these orders having been accepted."""
-        return audit(self.database, await self.books(), set(accepted))
-
-
-@asynccontextmanager
-async def town(
-    directory: Path, *, seed: str = "0", failures: Mapping[str, float] | None = None
-) -> AsyncIterator[Town]:
-    async with third_parties(seed=seed, failures=failures) as services:
-        database = directory / "shop.db"
-        app = create_app(
-            {
-                **settings_for(services),
-                "DATABASE": str(database),
-                "BACKSTAY_SECRET_KEY": "what is written here is read by nobody",
-            }
-        )
-        async with running(app, raise_app_exceptions=False) as shop:
-            yield Town(shop, services, database)
 
 
 def state_of(details: Any) -> dict[str, str]:

@@ -46,14 +46,26 @@ class Log:
     def placed(self) -> None:
         self.line(0, order=7, items="1 x cup")
 
-    def answer(self, ms: int, status: int = 201) -> None:
-        message = f'127.0.0.1:4711 - "POST /orders HTTP/1.1" {status}'
+    def answer(self, ms: int, status: int = 201, path: str = "/orders") -> None:
+        message = f'127.0.0.1:4711 - "POST {path} HTTP/1.1" {status}'
         self.line(ms, logger="uvicorn.access", message=message)
 
     def drawn(self) -> list[str]:
         lane = self.lane
         lines = draw(lane, now=lane.ended_at, width=100, glyphs=ASCII)
         return [line.plain.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
+def test_an_order_by_mcp_is_accepted_with_200(path: str) -> None:
+    log = Log()
+    log.placed()
+    log.answer(40, 200, path)
+    assert log.lane.accepted
+    log.step(50, "analytics", "running")
+    log.step(60, "analytics", "done")
+    log.verdict(90)
+    assert log.lane.finished
 
 
 def test_an_accepted_order_is_finished_with_its_answer_its_verdict_and_its_last_step() -> None:
