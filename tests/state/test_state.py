@@ -221,3 +221,25 @@ async def test_many_sync_updates_run_their_function_once_each() -> None:
 async def test_its_repr_shows_the_scope_and_no_password() -> None:
     async with a_state() as state:
         assert repr(state) == "<State 'scope' in memory://>"
+
+
+@async_test
+async def test_nothing_outlives_the_time_that_is_kept_at_most_after_its_last_change() -> None:
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    await store.open()
+    state = State(store, "visitor", keep_s=10)
+    await state.set("set", 1)
+    await state.set("longer", 1, ttl=100)
+    await state.set("shorter", 1, ttl=2)
+    await state.incr("counted")
+    await state.update("updated", lambda value: 1)
+    await clock.advance(3)
+    assert await state.keys() == ["counted", "longer", "set", "updated"]
+    await state.incr("counted")
+    await state.update("updated", lambda value: value + 1)
+    await clock.advance(8)
+    assert await state.keys() == ["counted", "updated"]
+    await clock.advance(3)
+    assert await state.keys() == []
+    await store.close()

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from backstay.errors import BadWidget, UnknownWidget, ValidationError, WidgetFailed
 from backstay.state import add_state
-from backstay.testing import running
+from backstay.testing import FakeClock, running
+from backstay.web import install
 from backstay.widgets import BaseWidget, Image, Result, UserContext, WidgetContext, WidgetMCPServer
 from tests.support import async_test
 from tests.widgets.wire import Book, Wire
@@ -37,8 +38,8 @@ class Stock(BaseWidget):
         return {"count": inputs.count, "locale": ctx.locale}
 
 
-def in_app(server: WidgetMCPServer) -> FastAPI:
-    app = FastAPI()
+def in_app(server: WidgetMCPServer, app: FastAPI | None = None) -> FastAPI:
+    app = app or FastAPI()
     add_state(app, "memory://")
     server.mount(app)
     return app
@@ -264,8 +265,8 @@ async def test_resources_prompts_and_completion_are_served() -> None:
 # ------------------------------------------------------------------ whose state
 
 
-def diary() -> WidgetMCPServer:
-    server = WidgetMCPServer("diary")
+def diary(**options: Any) -> WidgetMCPServer:
+    server = WidgetMCPServer("diary", **options)
 
     @server.tool()
     async def write(text: str, ctx: WidgetContext) -> None:
@@ -301,6 +302,21 @@ async def test_state_that_nobody_could_find_again_is_said_to_be_so_once(
             await server.call_with("write", {"text": "lost"}, session=None)
     said = [each for each in caplog.messages if "kept for this call alone" in each]
     assert len(said) == 1
+
+
+@async_test
+async def test_state_of_strangers_is_not_kept_for_ever() -> None:
+    clock, server = FakeClock(), diary(keep_session_state_s=10)
+    app = FastAPI()
+    install(app, clock=clock)
+    async with running(in_app(server, app)):
+        await server.call_with("write", {"text": "mine"}, user=UserContext("ada"))
+        await server.call_with("write", {"text": "some"}, session="s")
+        await clock.advance(11)
+        mine = await server.call_with("read", user=UserContext("ada"))
+        theirs = await server.call_with("read", session="s")
+    assert mine["structuredContent"] == {"result": [None, "mine"]}
+    assert theirs["structuredContent"] == {"result": [None, None]}
 
 
 def test_loading_widgets_and_mounting_a_server_loads_no_sdk() -> None:

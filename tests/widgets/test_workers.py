@@ -27,6 +27,8 @@ def service(
     """uvicorn with so many workers, up and running."""
     port = free_port()
     arguments = ["-m", "uvicorn", "tests.widgets.worker_service:app", "--port", str(port)]
+    # On a busy machine uvicorn would take a worker that is slow to answer for dead.
+    arguments += ["--timeout-worker-healthcheck", "60"]
     program = Program(
         [sys.executable, "-W", "error", *arguments, "--workers", str(workers)],
         {

@@ -93,20 +93,24 @@ class StatePart:
         """``ctx.state``: the scope named ``"app"``, the same for requests, tasks and jobs."""
         return State.named(self.store, _APP, **self._options(ctx))
 
-    def state(self, scope: str, ctx: Context | None = None) -> State:
+    def state(
+        self, scope: str, ctx: Context | None = None, *, keep_s: float | None = None
+    ) -> State:
         """A scope that nobody can name: ``State.scope(name)`` never leads here.
 
         Args:
             scope: up to 1024 bytes, such as who it is that may see it.
             ctx: the work it is for, so that it is not left waiting for its own transaction;
                 ``None``: for work that has no ``ctx.db``.
+            keep_s: seconds after its last change that a value lives at most; ``None``: as long as
+                whoever sets it says.
 
         Raises:
             BadState: it is no text, or too long.
         """
         if scope.startswith("named:"):
             raise BadState(f"scope={scope!r}: what begins with 'named:' is for State.scope(name)")
-        return State(self.store, scope, **self._options(ctx))
+        return State(self.store, scope, keep_s=keep_s, **self._options(ctx))
 
     async def open(self) -> None:
         """Open the store, unless nobody has asked for one."""

@@ -42,12 +42,14 @@ class State:
         ready: awaited before the store is used: opens it where it is not.
         may_write: called before every change; raises if it could only wait for itself.
         turns: shared by all states of one store; ``None``: this one's own.
+        keep_s: seconds after its last change that a value lives at most, whatever was said.
+            ``None``: as long as was said.
 
     Raises:
         BadState: ``scope`` is longer than 1024 bytes.
     """
 
-    __slots__ = ("_may_write", "_most", "_name", "_ready", "_scope", "_store", "_turns")
+    __slots__ = ("_keep_s", "_may_write", "_most", "_name", "_ready", "_scope", "_store", "_turns")
 
     def __init__(
         self,
@@ -58,8 +60,10 @@ class State:
         ready: Callable[[], Awaitable[object]] | None = None,
         may_write: Callable[[], object] | None = None,
         turns: Turns | None = None,
+        keep_s: float | None = None,
     ) -> None:
         self._store = store
+        self._keep_s = keep_s
         self._name = scope
         self._scope = scope_bytes(scope)
         self._most = max_value_bytes
@@ -124,7 +128,7 @@ class State:
         """
         name = key_bytes(key)
         text = encoded(value, key=key, max_bytes=self._most)
-        ttl_s = seconds_of(ttl)
+        ttl_s = self._at_most(seconds_of(ttl))
         await self._before_change()
         await self._store.write(self._scope, name, text, ttl_s)
 
@@ -170,7 +174,7 @@ class State:
             raise BadState(
                 f"incr({key!r}, by=) is a finite number; got {by!r} of type {type(by).__qualname__}"
             )
-        ttl_s = seconds_of(ttl)
+        ttl_s = self._at_most(seconds_of(ttl))
         await self._before_change()
         if isinstance(by, int) and -_SMALL <= by < _SMALL:
             found = await self._store.add(self._scope, name, by, ttl_s)
@@ -224,7 +228,9 @@ class State:
         """
         name = key_bytes(key)
         require_function(fn, "ctx.state.update")
-        kept: Ttl = ... if ttl is ... else seconds_of(ttl)
+        kept: Ttl = ... if ttl is ... else self._at_most(seconds_of(ttl))
+        if kept is ... and self._keep_s is not None:
+            kept = self._keep_s
         await self._before_change()
         return await self._change(key, name, fn, default, kept)
 
@@ -232,6 +238,11 @@ class State:
         return f"<State {self._name!r} in {self._store.url}>"
 
     # ------------------------------------------------------------------ changing
+
+    def _at_most(self, ttl_s: float | None) -> float | None:
+        if self._keep_s is None:
+            return ttl_s
+        return self._keep_s if ttl_s is None else min(ttl_s, self._keep_s)
 
     async def _before_change(self) -> None:
         if self._may_write is not None:

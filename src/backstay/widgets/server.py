@@ -103,6 +103,8 @@ class WidgetMCPServer:
         threads: how many sync widgets run at a time, ``None`` for four more than processors.
         session_idle_s: how long a session may say nothing, with ``stateless=False``.
         max_sessions: how many there may be.
+        keep_session_state_s: seconds after its last change that ``ctx.state`` of a caller without
+            a verified user is kept at most.
         dev: read pages again when their files change. ``backstay widgets dev`` switches it on by
             itself (``BACKSTAY_WIDGETS_DEV=1``).
 
@@ -137,6 +139,7 @@ class WidgetMCPServer:
         threads: int | None = None,
         session_idle_s: float = 1_800.0,
         max_sessions: int = 10_000,
+        keep_session_state_s: float = 7 * 86_400.0,
         dev: bool = False,
     ) -> None:
         if not isinstance(name, str) or not name:
@@ -181,6 +184,7 @@ class WidgetMCPServer:
         self._handlers: Handlers | None = None
         self._sdk: Server[Any] | None = None
         self._has_warned = False
+        self._keep_session_s = keep_session_state_s
         for widget in find_widgets(widgets):
             self.add(widget)
 
@@ -732,13 +736,15 @@ class WidgetMCPServer:
         ``shared`` is the same for all tools of this server.
         """
         user, session = call.user, call.session
+        keep_s = None
         if user is not None:
             owner = ["user", user.issuer, user.subject]
         elif session is not None:
-            owner = ["session", session]
+            # Anybody may open sessions, as many as they like, and nobody says when one is over.
+            owner, keep_s = ["session", session], self._keep_session_s
         else:
             # Nobody to keep it for: shared by all strangers it would be a leak.
-            owner = ["call", call.alone]
+            owner, keep_s = ["call", call.alone], min(3_600.0, self._keep_session_s)
             if not self._has_warned:
                 self._has_warned = True
                 logger.warning(
@@ -747,15 +753,20 @@ class WidgetMCPServer:
                     call.tool.name,
                 )
         whose = ["tools", self.name] if shared else ["widget", self.name, call.tool.name]
-        return self._scope([*whose, *owner], call.context)
+        return self._scope([*whose, *owner], call.context, keep_s)
 
-    def _scope(self, parts: Sequence[str | None], ctx: Context | None = None) -> State:
+    def _scope(
+        self,
+        parts: Sequence[str | None],
+        ctx: Context | None = None,
+        keep_s: float | None = None,
+    ) -> State:
         from backstay.state.part import StatePart
 
         part = self.app.part(StatePart.attribute)
         assert isinstance(part, StatePart)
         # As JSON, so that no part can be made to read as another.
-        return part.state(json.dumps(parts), ctx)
+        return part.state(json.dumps(parts), ctx, keep_s=keep_s)
 
     # ------------------------------------------------------------------ calls by the program
 
