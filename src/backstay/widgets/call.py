@@ -209,7 +209,11 @@ class WidgetCall:
         tool = self.tool
 
         def written(value: Any) -> dict[str, Any]:
-            return plain_wire(value, tool.output, props=tool.face is not None)
+            result = plain_wire(value, tool.output, props=tool.face is not None)
+            if tool.face is not None:
+                # Under which a page in an MCP Apps host keeps what the user has done to it.
+                result.setdefault("_meta", {}).setdefault("viewUUID", self.app.clock.new_id())
+            return result
 
         try:
             found: dict[str, Any] = await self.value(arguments, written)
@@ -269,9 +273,11 @@ class WidgetCall:
         try:
             return await self._invoke(arguments)
         except asyncio.CancelledError:
-            if not self._expired or current.uncancel() > 0:
-                raise  # somebody else cancelled it as well, or alone
+            if not self._expired:
+                raise
             self._expired = False
+            if current.uncancel() > 0:
+                raise  # somebody else has cancelled it as well
             raise _OutOfTime from None
         finally:
             timer.cancel()

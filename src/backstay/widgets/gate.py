@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -155,10 +156,15 @@ class Gate:
 def _is_loopback(server: Any) -> bool:
     if not server or server[1] is None:
         return False  # a Unix socket: whoever reaches it was let in by the file system
+    return _is_loopback_address(server[0])
+
+
+@lru_cache(maxsize=64)  # a process listens at few addresses, and every request asks
+def _is_loopback_address(address: str) -> bool:
     try:
-        return ipaddress.ip_address(server[0]).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
-        return bool(server[0] == "localhost")
+        return address == "localhost"
 
 
 def _without_port(host: str) -> str:

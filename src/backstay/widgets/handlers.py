@@ -243,7 +243,7 @@ class Handlers:
         async def run(call: WidgetCall, channel: SessionChannel) -> dict[str, Any]:
             return await call.run(inputs)
 
-        owner = _owner(tool.name, params.arguments, visit)
+        owner = partial(_owner, tool.name, params.arguments, visit)
         return await self._in_rounds(request, tool, owner, params, run)
 
     async def call_tool_as_task(
@@ -288,14 +288,14 @@ class Handlers:
             caller = RequestCaller(request, visit, channel)
             return await tasks.begin(request, tool, params, caller, channel.questions.answers)
 
-        owner = _owner(f"{tool.name} as a task", params.arguments, visit)
+        owner = partial(_owner, f"{tool.name} as a task", params.arguments, visit)
         return await self._in_rounds(request, before, owner, params, run)
 
     async def _in_rounds(
         self,
         request: _Request,
         tool: Tool,
-        owner: str,
+        owner: Callable[[], str],
         params: types.InputResponseRequestParams,
         run: Callable[[WidgetCall, SessionChannel], Awaitable[dict[str, Any]]],
     ) -> dict[str, Any]:
@@ -303,7 +303,7 @@ class Handlers:
         visit = Visit.of(request.request)
         answers = await self._rounds.answers(
             params.request_state,
-            owner,
+            owner() if params.request_state is not None else "",
             cast("Mapping[str, Any] | None", _dumped(params.input_responses)),
         )
         meta = request.meta
@@ -322,7 +322,7 @@ class Handlers:
         try:
             return await run(call, channel)
         except QuestionOpen:
-            return await self._rounds.ask(owner, answers, channel.questions.open)
+            return await self._rounds.ask(owner(), answers, channel.questions.open)
         except CapabilityMissing as missing:
             if request.protocol_version not in MODERN_PROTOCOL_VERSIONS:
                 return failed(missing)
@@ -466,7 +466,7 @@ class Handlers:
         async def run(call: WidgetCall, channel: SessionChannel) -> dict[str, Any]:
             return written(await call.value(None))
 
-        owner = _owner(name, arguments, Visit.of(request.request))
+        owner = partial(_owner, name, arguments, Visit.of(request.request))
         return await self._in_rounds(request, tool, owner, params, run)
 
     def _told(self, request: _Request, error: Exception) -> MCPError:
