@@ -54,7 +54,7 @@ async def refused(wire: Wire, tool: str, **arguments: Any) -> tuple[str | None, 
     """The field and the reason."""
     result = await wire.call(tool, **arguments)
     assert result["isError"], result
-    about = result["structuredContent"]
+    about = result.get("structuredContent") or result["_meta"]["backstay/error"]
     return about.get("field"), about["message"]
 
 

@@ -228,7 +228,7 @@ async def test_arguments_that_do_not_fit_are_a_result_that_the_model_can_mend(ve
     async with talking(version) as wire:
         result = await wire.call("add", a="one", c=1)
     assert result["isError"]
-    about = result["structuredContent"]
+    about = result["_meta"]["backstay/error"]
     assert about["error"] == "invalid_inputs"
     assert [each["field"] for each in about["problems"]] == ["a", "c"]
 

@@ -234,8 +234,8 @@ async def test_in_an_app_that_is_mounted_itself_state_says_what_is_missing() -> 
         wire = Wire(http, path="/api/mcp", headers={"mcp-session-id": "somebody-at-a-distance"})
         result = await wire.call("count")
     assert result["isError"]
-    assert result["structuredContent"]["error"] in {"unavailable", "internal_error"}
-    assert result["structuredContent"]["error_id"]
+    assert result["_meta"]["backstay/error"]["error"] in {"unavailable", "internal_error"}
+    assert result["_meta"]["backstay/error"]["error_id"]
 
 
 @async_test

@@ -24,7 +24,7 @@ from backstay.errors import (
 )
 from backstay.widgets import Image, Result, Text
 from backstay.widgets.file_refusal import FileRefused
-from backstay.widgets.output import Output, failure, internal, plain_wire
+from backstay.widgets.output import Output, as_announced, failure, internal, plain_wire
 
 
 class Model(BaseModel):
@@ -276,3 +276,20 @@ def test_an_internal_error_tells_its_id_in_both_forms() -> None:
         "error_id": "abc",
     }
     assert found["content"][0]["text"] == "it broke (error_id: abc)"
+
+
+def test_an_error_never_has_structured_content_that_was_not_announced() -> None:
+    """Clients of the TypeScript SDK would show their own complaint about it instead."""
+    said = {"content": [], "structuredContent": {"error": "x"}, "isError": True, "_meta": {"a": 1}}
+    assert as_announced(dict(said), None) == said
+    assert as_announced(dict(said), Output(Shelf, "t")) == {
+        "content": [],
+        "isError": True,
+        "_meta": {"a": 1, "backstay/error": {"error": "x"}},
+    }
+    well = {"content": [], "structuredContent": {"count": 1}}
+    assert as_announced(dict(well), Output(Shelf, "t")) == well
+
+
+class Shelf(BaseModel):
+    count: int

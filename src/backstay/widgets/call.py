@@ -17,7 +17,7 @@ from backstay.log import correlation_id as current_correlation
 from backstay.widgets.client import Channel, ClientContext, NoChannel
 from backstay.widgets.content import Result
 from backstay.widgets.context import UserContext, WidgetContext
-from backstay.widgets.output import failure, internal, plain_wire
+from backstay.widgets.output import as_announced, failure, internal, plain_wire
 
 if TYPE_CHECKING:
     from backstay.state.state import State
@@ -210,6 +210,7 @@ class WidgetCall:
 
         def written(value: Any) -> dict[str, Any]:
             result = plain_wire(value, tool.output, props=tool.face is not None)
+            result = as_announced(result, tool.output)
             if tool.face is not None:
                 # Under which a page in an MCP Apps host keeps what the user has done to it.
                 result.setdefault("_meta", {}).setdefault("viewUUID", self.app.clock.new_id())
@@ -220,7 +221,7 @@ class WidgetCall:
         except CapabilityMissing:
             raise
         except (Exception, SystemExit) as error:  # sys.exit() would end the server
-            return self._failure(error)
+            return as_announced(self._failure(error), tool.output)
         except BaseExceptionGroup as group:
             # Of a task group in which several questions were asked at a time.
             raise _question(group) or group from None

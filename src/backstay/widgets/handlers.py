@@ -42,7 +42,7 @@ from backstay.widgets.declaration import takes_context
 from backstay.widgets.guards import Denied, Guard
 from backstay.widgets.inputs import Inputs
 from backstay.widgets.metadata import APP_MIME_TYPE, UI_EXTENSION
-from backstay.widgets.output import misfit
+from backstay.widgets.output import ERROR_META, as_announced, misfit
 from backstay.widgets.problems import InvalidInputs
 from backstay.widgets.protected_resource import tool_challenge
 from backstay.widgets.registry import Registry, did_you_mean
@@ -232,7 +232,7 @@ class Handlers:
         try:
             inputs = tool.inputs.validate(params.arguments)
         except InvalidInputs as error:
-            return misfit(error)
+            return as_announced(misfit(error), tool.output)
         if (
             tool.task_support != "forbidden"
             and self._tasks is not None
@@ -325,7 +325,7 @@ class Handlers:
             return await self._rounds.ask(owner(), answers, channel.questions.open)
         except CapabilityMissing as missing:
             if request.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-                return failed(missing)
+                return as_announced(failed(missing), tool.output)
             raise MCPError(
                 MISSING_REQUIRED_CLIENT_CAPABILITY,
                 str(missing),
@@ -358,9 +358,12 @@ class Handlers:
         """A result that says so, and to ChatGPT where to sign in."""
         return {
             "content": [{"type": "text", "text": denied.description}],
-            "structuredContent": {"error": "unauthorized", "message": denied.description},
             "isError": True,
-            "_meta": tool_challenge(denied, self._metadata_url),
+            "_meta": {
+                **tool_challenge(denied, self._metadata_url),
+                # Not structuredContent: what the tool announces is no business of theirs.
+                ERROR_META: {"error": "unauthorized", "message": denied.description},
+            },
         }
 
     # ------------------------------------------------------------------ resources

@@ -16,7 +16,18 @@ from backstay.widgets.content import Result, Text, parts_of
 from backstay.widgets.file_refusal import FileRefused
 from backstay.widgets.problems import InvalidInputs
 
-__all__ = ["Output", "failure", "internal", "misfit", "plain_wire"]
+__all__ = [
+    "ERROR_META",
+    "Output",
+    "as_announced",
+    "failure",
+    "internal",
+    "misfit",
+    "plain_wire",
+]
+
+ERROR_META = "backstay/error"
+"""Where the details of an error are, for tools that announce what they return."""
 
 
 class Output:
@@ -215,3 +226,16 @@ def internal(message: str, kind: str, correlation_id: str) -> dict[str, Any]:
     """What the model hears of an error that is not its business."""
     about = {"error": kind, "message": message, "error_id": correlation_id}
     return _failed(f"{message} (error_id: {correlation_id})", about)
+
+
+def as_announced(result: dict[str, Any], output: Output | None) -> dict[str, Any]:
+    """A result whose ``structuredContent`` is never anything but what was announced.
+
+    Clients built on the TypeScript SDK check it against ``outputSchema`` in errors too, and then
+    show their own complaint instead of ours. What faces want to know of an error goes into
+    ``_meta`` for such tools; the text says it to the model in any case.
+    """
+    if output is not None and result.get("isError") and "structuredContent" in result:
+        about = result.pop("structuredContent")
+        result["_meta"] = {**result.get("_meta", {}), ERROR_META: about}
+    return result

@@ -35,7 +35,7 @@ from backstay.widgets.faces import find_face
 from backstay.widgets.gate import Gate
 from backstay.widgets.guards import Denied, Guard, GuardKind
 from backstay.widgets.metadata import Csp
-from backstay.widgets.output import misfit
+from backstay.widgets.output import ERROR_META, misfit
 from backstay.widgets.problems import InvalidInputs
 from backstay.widgets.protected_resource import metadata, metadata_url
 from backstay.widgets.registry import Registry, did_you_mean
@@ -794,7 +794,7 @@ class WidgetMCPServer:
         result = await self.call_with(identifier, inputs, session=session)
         if result.get("isError"):
             text = " ".join(part.get("text", "") for part in result["content"])
-            about = result.get("structuredContent", {})
+            about = result.get("structuredContent") or result.get("_meta", {}).get(ERROR_META, {})
             if about.get("error") in {"validation_error", "invalid_inputs"}:
                 raise ValidationError(about["message"], field=about.get("field"))
             raise WidgetFailed(text, result=result)

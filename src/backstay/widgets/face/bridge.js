@@ -119,6 +119,8 @@
   function complete(result) {
     if (typeof result === "string") result = { result };
     if (!result || result.structuredContent != null) return result || {};
+    const about = result._meta && result._meta["backstay/error"];
+    if (about) return { ...result, structuredContent: about };
     try {
       const value = JSON.parse(typeof result.result === "string" ? result.result : textOf(result));
       if (value && typeof value === "object") return { ...result, structuredContent: value };
