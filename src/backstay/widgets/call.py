@@ -21,7 +21,7 @@ from backstay.widgets.output import as_announced, failure, internal, plain_wire
 
 if TYPE_CHECKING:
     from backstay.state.state import State
-    from backstay.threads import Job, ThreadPool
+    from backstay.threads import ThreadPool
     from backstay.widgets.tool import Tool
 
 __all__ = ["Caller", "CapabilityMissing", "DirectCaller", "Home", "QuestionOpen", "WidgetCall"]
@@ -116,7 +116,6 @@ class WidgetCall:
         "_failed",
         "_held",
         "_home",
-        "_job",
         "_writing",
         "channel",
         "left_behind",
@@ -136,7 +135,6 @@ class WidgetCall:
         self._alone: str | None = None
         self._expired = False
         self._failed = False
-        self._job: Job | None = None
         self.tool = tool
         self.channel: Channel = caller.channel
         self.user = caller.user
@@ -292,9 +290,7 @@ class WidgetCall:
         if tool.is_async:
             return await tool.invoke(arguments, self.context)
         ctx = self.context
-        job = self._job = self._home.pool.submit(
-            lambda: tool.invoke(arguments, ctx), copy_context()
-        )
+        job = self._home.pool.submit(lambda: tool.invoke(arguments, ctx), copy_context())
         try:
             value = await self._home.pool.result(job)
         except asyncio.CancelledError:

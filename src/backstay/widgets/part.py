@@ -41,7 +41,7 @@ class WidgetsPart:
 
     def bind(self, ctx: Context) -> BoundWidgets:
         """``ctx.widgets``."""
-        return BoundWidgets(self, ctx)
+        return BoundWidgets(self)
 
     async def open(self) -> None:
         """Start every server, or none: if one cannot, those before it are stopped again."""
@@ -57,11 +57,10 @@ class WidgetsPart:
 
 
 class BoundWidgets:
-    """The app's widgets, called on behalf of whoever the present work is for."""
+    """The app's widgets, called on behalf of whoever the running work is for."""
 
-    def __init__(self, part: WidgetsPart, ctx: Context) -> None:
+    def __init__(self, part: WidgetsPart) -> None:
         self._part = part
-        self._ctx = ctx
 
     async def call(self, identifier: str, /, **inputs: Any) -> Any:
         """Call a widget or tool of any of the app's servers, as ``WidgetMCPServer.call`` does."""
