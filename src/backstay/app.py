@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 from backstay.clock import Clock, SystemClock
@@ -14,9 +14,16 @@ from backstay.settings import Settings
 
 __all__ = ["Backstay"]
 
+EarlyAnswer = Callable[
+    [MutableMapping[str, Any], Callable[[Any], Awaitable[None]], Iterable[tuple[bytes, bytes]]],
+    Awaitable[bool],
+]
+"""Takes an ASGI scope, ``send``, and headers that go with every answer."""
+
 ContextT = TypeVar("ContextT", bound=Context)
 
 _SWITCHES = {
+    "cache": "backstay.cache.add_cache(app)",
     "db": "backstay.db.add_database(app, url)",
     "durable": "backstay.tasks.add_tasks(app)",
     "job": "backstay.tasks.add_tasks(app)",
@@ -36,6 +43,8 @@ class Backstay:
     Attributes:
         state: what the app's lifespan yielded, ``None`` before it has.
         knows_users: whether a verifier finds out who sends requests.
+        early: asked before anything else about a request over HTTP; whether it has answered.
+        door: the ASGI app that requests go in by, ``None`` before there was one.
         serves: whether this process answers requests; ``False`` in one that only runs jobs.
     """
 
@@ -53,6 +62,8 @@ class Backstay:
         self._open: list[Part] = []
         self.started = False
         self.knows_users = False
+        self.early: EarlyAnswer | None = None
+        self.door: Any = None
         self.serves = True
         self.state: Mapping[str, Any] | None = None
 

@@ -23,6 +23,7 @@ from backstay.log import ContextLogger
 
 if TYPE_CHECKING:
     from backstay.app import Backstay
+    from backstay.cache.part import ContextCache
     from backstay.db.part import ContextDatabase
     from backstay.jobs.durable import DurableScheduler
     from backstay.jobs.run import JobRun
@@ -201,6 +202,7 @@ class Context:
         tasks: TaskScheduler
         durable: DurableScheduler
         job: JobRun
+        cache: ContextCache
         db: ContextDatabase
         state: State
 

@@ -8,6 +8,21 @@
     ├── MissingExtra          a door needs a package that is not there      (ImportError)
     ├── SettingMissing        a required setting has no value               (KeyError)
     ├── ContextClosed         the piece of work this context stood for is over
+    ├── DataError             something about the app's own tables and view sets
+    │   ├── NotInDevelopment  what destroys data was asked for outside DEV_STATUS
+    │   ├── BadCursor         it was changed, or belongs to another question; 422 (ValueError)
+    │   ├── BadViewSet        a view set declared in a way that could never work (ValueError)
+    │   ├── DatabaseUnavailable the database cannot be reached or written just now; 503
+    │   └── ItemError         one item, asked for through a view set
+    │       ├── ItemNotFound  there is none, or not for whoever asks; 404   (LookupError)
+    │       ├── ItemForbidden it may not be written like that; 403
+    │       ├── ItemConflict  it contradicts another item; 409
+    │       ├── ItemInvalid   something in the request will not do; 422
+    │       ├── VersionMismatch     somebody else changed it first; 412
+    │       └── VersionRequired     the request does not say which version it changes; 428
+    ├── CacheError            something about the cache
+    │   ├── BadCache          what is to be kept, or on which terms, cannot be   (ValueError)
+    │   └── CacheUnavailable  a store's own: it is out of reach; a Cache does without it
     ├── WidgetError           something about widgets and tools
     │   ├── BadWidget         a declaration that could never work; at start-up   (ValueError)
     │   ├── UnknownWidget     no widget or tool has that name           (LookupError)
@@ -36,28 +51,44 @@
 
 Messages say what happened, the value found and the remedy. Every class lives here so that
 catching one never imports a door. ``status`` is the HTTP status a client hears if the error
-reaches it; ``title`` and ``public_detail`` are all that client is told (RFC 9457).
+reaches it; ``title``, ``public_detail`` and ``public_members`` are all that client is told
+(RFC 9457, the last of them as extension members, §3.2).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 __all__ = [
     "AlreadyInstalled",
     "AuthError",
     "BackstayError",
+    "BadCache",
+    "BadCursor",
     "BadJob",
     "BadState",
+    "BadViewSet",
     "BadWidget",
+    "CacheError",
+    "CacheUnavailable",
     "ClientCannot",
     "ContextClosed",
+    "DataError",
+    "DatabaseUnavailable",
     "HeldTaskFailed",
+    "ItemConflict",
+    "ItemError",
+    "ItemForbidden",
+    "ItemInvalid",
+    "ItemNotFound",
     "JobError",
     "JobFailed",
     "LedgerMismatch",
     "LedgerUnavailable",
     "MissingExtra",
+    "NotInDevelopment",
     "NotInstalled",
     "SettingMissing",
     "StateError",
@@ -73,6 +104,8 @@ __all__ = [
     "UnknownJob",
     "UnknownWidget",
     "ValidationError",
+    "VersionMismatch",
+    "VersionRequired",
     "WidgetError",
     "WidgetFailed",
 ]
@@ -84,7 +117,8 @@ class BackstayError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal Server Error"
     retry_after_s: ClassVar[int | None] = None
-    public_detail: ClassVar[str] = "The server could not finish this request."
+    public_detail: str = "The server could not finish this request."
+    public_members: Mapping[str, Any] = MappingProxyType({})
 
 
 class NotInstalled(BackstayError):
@@ -121,6 +155,111 @@ class SettingMissing(BackstayError, KeyError):
 
 class ContextClosed(BackstayError):
     """Something was asked of a context whose work is over."""
+
+
+class DataError(BackstayError):
+    """Something about the app's own tables, and the view sets in front of them."""
+
+
+class NotInDevelopment(DataError):
+    """An operation that destroys data was called on a manager without ``DEV_STATUS=True``."""
+
+
+class BadCursor(DataError, ValueError):
+    """A cursor of a list that is not one of ours, or belongs to another question."""
+
+    status = 422
+    title = "Unprocessable Content"
+    public_detail = (
+        "The cursor does not belong to this list with these filters and this order, or is too "
+        "old. Begin again without it."
+    )
+
+
+class BadViewSet(DataError, ValueError):
+    """A view set is declared in a way that could never work."""
+
+
+class DatabaseUnavailable(DataError):
+    """The database cannot be reached, or somebody else holds what was to be written."""
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 2
+    public_detail = "The server cannot reach its data at the moment. Try again shortly."
+
+
+class ItemError(DataError):
+    """One item that a client asked for through a view set.
+
+    Args:
+        detail: what the client is told; never internals.
+        errors: what is wrong with which field, as FastAPI says it: ``loc``, ``msg`` and ``type``.
+    """
+
+    def __init__(self, detail: str, errors: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(detail)
+        self.public_detail = detail
+        self.public_members = {"errors": [dict(each) for each in errors]} if errors else {}
+
+
+class ItemNotFound(ItemError, LookupError):
+    """There is no such item, or whoever asks does not see it."""
+
+    status = 404
+    title = "Not Found"
+
+
+class ItemForbidden(ItemError):
+    """Whoever asks may not write the item like that."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class ItemConflict(ItemError):
+    """The item contradicts another one: a value is taken, or something refers to it."""
+
+    status = 409
+    title = "Conflict"
+
+
+class ItemInvalid(ItemError):
+    """Something that was sent will not do."""
+
+    status = 422
+    title = "Unprocessable Content"
+
+
+class VersionMismatch(ItemError):
+    """The item is not the version that ``If-Match`` names (RFC 9110 §13.1.1)."""
+
+    status = 412
+    title = "Precondition Failed"
+
+
+class VersionRequired(ItemError):
+    """Changes of this item have to say which version they change (RFC 6585 §3)."""
+
+    status = 428
+    title = "Precondition Required"
+
+
+class CacheError(BackstayError):
+    """Something about the cache."""
+
+
+class BadCache(CacheError, ValueError):
+    """What was to be kept, or where, or for how long, cannot be; nothing was changed."""
+
+
+class CacheUnavailable(CacheError):
+    """The cache's store cannot be reached or used. Raised by stores; a ``Cache`` does without."""
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 5
+    public_detail = "The server cannot do this at the moment. Try again shortly."
 
 
 class WidgetError(BackstayError):

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSock
 from fastapi.responses import PlainTextResponse
 
 from backstay import errors
-from backstay.errors import BackstayError, MissingExtra, NotInstalled, TooManyTasks
+from backstay.errors import BackstayError, ItemError, MissingExtra, NotInstalled, TooManyTasks
 from backstay.testing import running
 from backstay.web import install, problem_response
 from tests.support import async_test
@@ -18,10 +18,15 @@ from tests.web.by_hand import ByHand
 
 SECRET = "host=10.0.0.7 password=hush"
 
-ERRORS: list[BackstayError] = [
-    MissingExtra("testing", SECRET) if name == "MissingExtra" else getattr(errors, name)(SECRET)
-    for name in errors.__all__
-]
+
+def new(cls: type[BackstayError]) -> BackstayError:
+    if cls is MissingExtra:
+        return MissingExtra("testing", SECRET)
+    # What these are told is for the client, and says so.
+    return cls("There is no such item." if issubclass(cls, ItemError) else SECRET)
+
+
+ERRORS: list[BackstayError] = [new(getattr(errors, name)) for name in errors.__all__]
 
 
 def body_of(response: Any) -> dict[str, Any]:

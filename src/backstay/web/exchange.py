@@ -205,6 +205,15 @@ class Exchange:
         callbacks = getattr(self._watching, "_exit_callbacks", None)
         return callbacks is None or len(callbacks) > self._own_callbacks
 
+    @property
+    def holds_dependencies(self) -> bool:
+        """Whether function-scoped dependencies have yet to exit, and may fail when they do.
+
+        Looks into the exit stack's own queue, as ``still_open`` does; not knowing means yes.
+        """
+        callbacks = getattr(self._stack("fastapi_function_astack"), "_exit_callbacks", None)
+        return callbacks is None or len(callbacks) > 0
+
     def hold_answer(self, until: Callable[[], Awaitable[None]], *, first: bool = False) -> None:
         """Run ``until`` at RETURNED and let the response wait for it; its failure fails the request.
 

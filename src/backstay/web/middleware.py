@@ -36,6 +36,7 @@ class BackstayMiddleware:
         self.backstay = backstay
         self._header = header.lower().encode("ascii")
         self._verifier = verifier
+        backstay.door = self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -57,6 +58,14 @@ class BackstayMiddleware:
                     break
             if correlation is None:
                 correlation = self.backstay.clock.new_id()
+        early = self.backstay.early
+        if (
+            early is not None
+            and outer is None
+            and scope["type"] == "http"
+            and await early(scope, send, ((header, correlation.encode("ascii")),))
+        ):
+            return
         exchange = Exchange(self.backstay, scope, correlation, self._verifier)
 
         async def send_with_id(message: Message) -> None:

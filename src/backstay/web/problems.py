@@ -26,6 +26,7 @@ def problem_response(
     type_uri: str = "about:blank",
     instance: str | None = None,
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, object] | None = None,
 ) -> JSONResponse:
     """A problem details answer (RFC 9457 §3) with ``application/problem+json``.
 
@@ -36,10 +37,12 @@ def problem_response(
         type_uri: identifies the kind of problem; ``about:blank`` says the status code does.
         instance: what it happened to, usually the request's path. ``None`` leaves it out.
         headers: more headers, such as ``Retry-After``.
+        members: more members of the body (§3.2); they do not replace those that everyone knows.
 
     The extension member ``correlation_id`` is added when a piece of work is running.
     """
     body: dict[str, object] = {
+        **(members or {}),
         "type": type_uri,
         "title": _phrase(status) if title is None else title,
         "status": status,
@@ -93,4 +96,5 @@ async def answer_error(request: Request | WebSocket, error: Exception) -> JSONRe
         title=error.title,
         instance=request.url.path,
         headers=headers,
+        members=error.public_members,
     )

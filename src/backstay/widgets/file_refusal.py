@@ -18,4 +18,4 @@ class FileRefused(BackstayError, ValueError):
 
     status: ClassVar[int] = 422
     title: ClassVar[str] = "Unprocessable Content"
-    public_detail: ClassVar[str] = "The file was not taken."
+    public_detail: str = "The file was not taken."

@@ -56,7 +56,7 @@ class InvalidInputs(BackstayError):
 
     status: ClassVar[int] = 422
     title: ClassVar[str] = "Unprocessable Content"
-    public_detail: ClassVar[str] = "The arguments do not fit what this tool takes."
+    public_detail: str = "The arguments do not fit what this tool takes."
 
     def __init__(self, problems: Sequence[Problem], *, more: int = 0) -> None:
         self.problems = tuple(problems)
