@@ -4,18 +4,31 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import (
+    create_engine,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import StaticPool
 
 from backstay.db.database import Database
+from tests.db.places import EVERY_KIND, metadata, pools_of, stock, stocked
 from tests.jobs.desks import POSTGRES, needs_postgres
 from tests.support import async_test
+
+
+async def pieces(database: Database) -> Any:
+    [(number,)] = await database.fetch(text("SELECT pieces FROM stock"))
+    return number
 
 
 @asynccontextmanager
@@ -97,11 +110,18 @@ async def test_a_transaction_that_only_reads_may_ask_not_to_wait(tmp_path: Path)
             reader.rollback()
             reader.connection(execution_options={"sqlite_begin": "DEFERRED"})
             assert reader.execute(text("SELECT pieces FROM stock")).scalar_one() == 0
+            with database.sync_session(reading=True) as another:
+                assert another.execute(text("SELECT pieces FROM stock")).scalar_one() == 0
+            async with database.session(reading=True) as session:
+                found = await session.execute(text("SELECT pieces FROM stock"))
+                assert found.scalar_one() == 0
             writer.commit()
-        async with database.session() as session:
-            await session.connection(execution_options={"sqlite_begin": "DEFERRED"})
+        async with database.session(reading=True) as session:
             found = await session.execute(text("SELECT pieces FROM stock"))
             assert found.scalar_one() == 5
+            await session.execute(text("UPDATE stock SET pieces = 6"))
+            await session.commit()
+        assert await pieces(database) == 6
 
 
 @async_test
@@ -231,3 +251,120 @@ async def test_a_connection_that_died_in_the_pool_is_replaced() -> None:
     async with database.session() as session:
         assert (await session.execute(pid)).scalar_one() != died
     await database.close()
+
+
+# ---------------------------------------------------------------------- another one meanwhile
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+@async_test
+async def test_a_redirected_database_is_another_for_everybody_and_itself_again_afterwards(
+    kind: str, tmp_path: Path
+) -> None:
+    other, third = tmp_path / "other.db", tmp_path / "third.db"
+    async with stocked(kind, tmp_path) as database:
+        before = (database.url, database.engine, database.async_engine)
+        with suppress(ZeroDivisionError):
+            async with database.redirected(f"sqlite:///{other}") as inside:
+                assert inside is database
+                assert database.url == f"sqlite:///{other}"
+                assert database.dialect == "sqlite"
+                metadata.create_all(database.engine)
+                assert list(await database.fetch(select(stock))) == []
+                async with database.redirected(f"sqlite:///{third}"):
+                    metadata.create_all(database.engine)
+                    await database.write(insert(stock), {"pieces": 1})
+                    async with database.session() as session:
+                        assert len((await session.execute(select(stock))).all()) == 1
+                async with database.session() as session:
+                    assert (await session.execute(select(stock))).all() == []
+                pools = pools_of(database)
+                assert all(pool.checkedin() for pool in pools)
+                raise ZeroDivisionError
+        assert not any(pool.checkedin() for pool in pools), "closed"
+        assert (database.url, database.engine, database.async_engine) == before
+        assert len(await database.fetch(select(stock))) == 50
+
+
+def test_a_redirection_in_sync_code_closes_what_was_used_in_it(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
+
+    async def use() -> None:
+        await database.fetch(text("SELECT 1"))
+        async with database.session() as session:
+            await session.execute(text("SELECT 1"))
+
+    with database.redirected(f"sqlite:///{tmp_path / 'other.db'}"):
+        asyncio.run(use())
+        with database.sync_session() as session:
+            session.execute(text("SELECT 1"))
+        pools = pools_of(database)
+        assert all(pool.checkedin() for pool in pools)
+    assert not any(pool.checkedin() for pool in pools)
+    assert not (tmp_path / "shop.db").exists()
+
+
+@async_test
+async def test_a_plain_with_in_async_code_closes_as_soon_as_the_loop_gets_to_it(
+    tmp_path: Path,
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
+    with database.redirected(f"sqlite:///{tmp_path / 'other.db'}"):
+        async with database.session() as session:
+            await session.execute(text("SELECT 1"))
+        pool = database.async_engine.pool
+        assert pool.checkedin() == 1  # type: ignore[attr-defined]  # of a QueuePool
+    while pool.checkedin():  # type: ignore[attr-defined]  # of a QueuePool
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("wrong", ["shop.db", "sqlite://"])
+def test_a_redirection_goes_to_a_database_only(wrong: str, tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
+    with pytest.raises(ValueError, match="database"):
+        database.redirected(wrong)
+    assert database.url.endswith("shop.db")
+
+
+@async_test
+async def test_overriding_engines_are_used_for_everything_as_they_are(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
+    memory = create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+    async_memory = create_async_engine("sqlite+aiosqlite://", poolclass=StaticPool)
+    metadata.create_all(memory)
+    async with async_memory.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    with database.override_engines(engine=memory, async_engine=async_memory):
+        assert database.engine_to_read is database.engine is memory
+        assert database.async_engine_to_read is database.async_engine is async_memory
+        with database.sync_session() as session:
+            session.execute(insert(stock).values(pieces=1))
+            session.commit()
+        await database.write(insert(stock), {"pieces": 2})
+        async with database.reading() as connection:
+            assert (await connection.execute(select(stock.c.pieces))).all() == [(2,)]
+        assert list(await database.fetch(select(stock.c.pieces))) == [(2,)]
+        with database.override_engines(engine=memory):
+            assert database.async_engine is async_memory
+            assert list(await database.fetch(select(stock.c.pieces))) == [(1,)]
+        await database.close()
+        assert list(await database.fetch(select(stock.c.pieces))) == [(2,)], "they are not closed"
+    assert database.engine is not memory
+    memory.dispose()
+    await async_memory.dispose()
+    await database.close()
+
+
+def test_only_engines_override_engines(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'shop.db'}")
+    for wrong in ({}, {"engine": "sqlite:///x.db"}, {"async_engine": database.engine}):
+        with pytest.raises(TypeError, match="engine="):
+            database.override_engines(**wrong)
+
+
+def test_who_has_to_connect_by_himself_gets_the_password() -> None:
+    database = Database("postgresql://shop:s%25t@h/shop")
+    assert database.address.password == "s%t"
+    assert repr(database) == "<Database postgresql://shop:***@h/shop>"

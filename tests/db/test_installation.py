@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from backstay.db import Database, add_database
+from backstay.db import Database, MainDatabaseManager, add_database
 from backstay.errors import NotInstalled
 from backstay.web import Ctx, install
 
@@ -29,6 +29,30 @@ def test_a_url_an_engine_or_a_database_will_do(tmp_path: Path) -> None:
         with TestClient(app) as client:
             assert client.get("/").json() == 7
     engine.dispose()
+
+
+def test_a_managers_database_is_the_apps_and_the_app_knows_the_manager(tmp_path: Path) -> None:
+    app = FastAPI()
+    manager = MainDatabaseManager(f"sqlite:///{tmp_path / 'shop.db'}")
+    assert add_database(app, manager) is manager.database
+    assert app.state.DATABASE_MANAGER is manager
+
+    @app.get("/")
+    async def endpoint(ctx: Ctx) -> None:
+        assert ctx.db.manager is manager
+        assert ctx.db.database is manager.database
+        await ctx.db.fetch(text("SELECT 1"))
+
+    for _ in range(2):
+        with TestClient(app) as client:
+            assert client.get("/").status_code == 200
+
+
+def test_a_manager_that_the_app_has_named_by_hand_stays(tmp_path: Path) -> None:
+    app = FastAPI()
+    app.state.DATABASE_MANAGER = by_hand = object()
+    add_database(app, MainDatabaseManager(f"sqlite:///{tmp_path / 'shop.db'}"))
+    assert app.state.DATABASE_MANAGER is by_hand
 
 
 def test_engines_are_closed_with_the_app_and_made_again_with_the_next_start(

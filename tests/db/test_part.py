@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from fastapi.testclient import TestClient
 from sqlalchemy import event, text
+from sqlalchemy.exc import InvalidRequestError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -355,3 +356,100 @@ async def test_a_session_that_cannot_be_closed_is_logged_and_keeps_nothing_else_
     assert "closing a database session failed" in caplog.text
     assert not db.opened
     await shop.database.close()
+
+
+# ------------------------------------------------------------------ reading
+
+
+def test_fetch_sees_what_its_own_context_has_written(shop: Shop) -> None:
+    notes = text("SELECT note FROM orders WHERE note <> :other ORDER BY id")
+
+    @shop.app.get("/")
+    async def endpoint(ctx: Ctx) -> list[Any]:
+        before = await ctx.db.fetch(notes, {"other": "x"})
+        assert not ctx.db.opened, "reading opens no session"
+        await order(ctx.db, "mine")
+        mine = await ctx.db.fetch(notes, {"other": "x"})
+        await ctx.db.commit()
+        await asyncio.to_thread(order_now, ctx.db, "sync")
+        sync = await ctx.db.fetch(notes, {"other": "mine"})
+        return [[row.note for row in rows] for rows in (before, mine, sync)]
+
+    assert shop.get().json() == [[], ["mine"], ["sync"]]
+    assert shop.in_use == [0, 0]
+
+
+def test_reading_is_in_the_sessions_transaction_if_there_is_one(shop: Shop) -> None:
+    count = text("SELECT count(*) FROM orders")
+
+    @shop.app.get("/")
+    async def endpoint(ctx: Ctx) -> None:
+        async with ctx.db.reading() as connection:
+            assert (await connection.execute(count)).scalar_one() == 0
+        assert not ctx.db.opened
+        await order(ctx.db, "mine")
+        async with ctx.db.reading() as connection:
+            assert (await connection.execute(count)).scalar_one() == 1
+        assert ctx.db.session.in_transaction(), "and goes on"
+
+    assert shop.get().status_code == 200
+    assert shop.orders() == ["mine"]
+    assert shop.in_use == [0, 0]
+
+
+def test_a_context_that_expects_to_read_waits_for_no_writer(shop: Shop) -> None:
+    count = text("SELECT count(*) FROM orders")
+
+    @shop.app.get("/{opened}")
+    async def endpoint(ctx: Ctx, opened: bool) -> None:
+        if opened:
+            _ = ctx.db.session, ctx.db.sync_session
+        ctx.db.expect_reads()
+        shop.outside.execute("BEGIN IMMEDIATE")
+        try:
+            assert (await ctx.db.session.execute(count)).scalar_one() == 0
+            found = await asyncio.to_thread(ctx.db.sync_session.execute, count)
+            assert found.scalar_one() == 0
+        finally:
+            shop.outside.execute("ROLLBACK")
+
+    assert shop.get("/false").status_code == 200
+    assert shop.get("/true").status_code == 200
+
+
+def test_a_transaction_that_has_begun_to_write_is_left_as_it_is(shop: Shop) -> None:
+    @shop.app.get("/")
+    async def endpoint(ctx: Ctx) -> None:
+        await order(ctx.db, "first")
+        bind = ctx.db.session.bind
+        ctx.db.expect_reads()
+        assert ctx.db.session.bind is bind
+        await order(ctx.db, "second")
+
+    assert shop.get().status_code == 200
+    assert shop.orders() == ["first", "second"]
+
+
+def test_there_is_a_manager_for_a_database_that_was_named_by_its_url(shop: Shop) -> None:
+    part = installed(shop.app).part("db")
+    assert isinstance(part, DatabasePart)
+    assert part.manager is part.manager
+    assert part.manager.database is shop.database
+    assert not part.manager.DEV_STATUS
+
+    @shop.app.get("/")
+    async def endpoint(ctx: Ctx) -> None:
+        assert ctx.db.manager is part.manager
+
+    assert shop.get().status_code == 200
+
+
+@async_test
+async def test_a_thread_that_was_left_behind_begins_nothing_after_the_end(shop: Shop) -> None:
+    part = DatabasePart(shop.database)
+    db = part.bind(Piece(shop.app, Origin.JOB).context)
+    session = await asyncio.to_thread(lambda: db.sync_session)
+    await db.close()
+    with pytest.raises(InvalidRequestError, match="Autobegin is disabled"):
+        session.execute(text("SELECT 1"))
+    await part.close()

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any
 
-from backstay.db.address import Address, read_url, require_shared
+from backstay.db.address import read_url, require_shared
+from backstay.db.engines import Engines
 from backstay.errors import MissingExtra
 
 try:
-    from sqlalchemy import event
-    from sqlalchemy.engine import URL, Connection, Engine, create_engine
-    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+    from sqlalchemy import Executable
+    from sqlalchemy.engine import URL, Connection, Engine, Row
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
+    from sqlalchemy.schema import ExecutableDDLElement
 except ImportError as missing:
     raise MissingExtra("db", missing.name or "greenlet") from missing
 
-__all__ = ["Database"]
+__all__ = ["Database", "Meanwhile"]
+
+Parameters = Mapping[str, Any]
 
 
 class Database:
@@ -26,8 +31,9 @@ class Database:
 
     A SQLite file is opened in WAL mode with foreign keys enforced, and every transaction takes
     the write lock when it begins: one that reads and then writes never fails because somebody
-    else has written in between, but waits at its start. One that only reads may ask not to:
-    ``session.connection(execution_options={"sqlite_begin": "DEFERRED"})`` as its first statement.
+    else has written in between, but waits at its start. One that only reads may ask not to, by
+    ``session(reading=True)``; so may an engine or connection of your own by its execution option
+    ``sqlite_begin="DEFERRED"`` (or ``"EXCLUSIVE"``, or ``"NONE"`` for no ``BEGIN`` at all).
 
     Args:
         database: a URL (drivers are chosen as ``Address.of`` says), or an engine of your own,
@@ -49,52 +55,60 @@ class Database:
         busy_timeout_s: float = 10.0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._engine: Engine | None = None
-        self._async_engine: AsyncEngine | None = None
-        self._given: Engine | AsyncEngine | None = None
+        self._unused = Session()
+        self._busy_timeout_s = busy_timeout_s
+        self._options = dict(options or {})
         if isinstance(database, Engine | AsyncEngine):
-            self._given = database
-            self._url = database.url
+            given = _pair(database)
+            self._engines = Engines(
+                database.url, given=given, options=options, busy_timeout_s=busy_timeout_s
+            )
         elif isinstance(database, str | URL):
-            self._url = read_url(database)
-            require_shared(self._url)
+            self._engines = self._engines_at(database)
         else:
             raise TypeError(
                 f"a database is a URL or a SQLAlchemy engine; got {database!r} of type "
                 f"{type(database).__qualname__}"
             )
-        self._busy_timeout_s = busy_timeout_s
-        self._options = dict(options or {})
-        self._lock = threading.Lock()
 
     @property
     def url(self) -> str:
         """Its URL, without the password."""
-        return self._url.render_as_string(hide_password=True)
+        return self._engines.url.render_as_string(hide_password=True)
+
+    @property
+    def address(self) -> URL:
+        """Its URL with the password, for who has to connect by himself."""
+        return self._engines.url
 
     @property
     def dialect(self) -> str:
         """SQLAlchemy's name for the kind of database: ``"sqlite"``, ``"postgresql"``."""
-        return self._url.get_backend_name()
+        return self._engines.dialect
+
+    @property
+    def sessions_are_watched(self) -> bool:
+        """Whether somebody listens to all sessions: to filter what they read, or to note what they
+        write. Then ``fetch`` and ``write``, which do without a session, would pass them by.
+        """
+        events = self._unused.dispatch
+        return bool(
+            events.do_orm_execute
+            or events.before_flush
+            or events.after_flush
+            or events.after_flush_postexec
+        )
 
     @property
     def async_engine(self) -> AsyncEngine:
-        """The engine for async code. Belongs to the event loop it is first used in.
+        """The engine for async code. Belongs to the event loop it is first used in; when that
+        is closed, there is a new one.
 
         Raises:
             MissingExtra: no async driver for this database is installed.
             ValueError: none is known.
         """
-        if isinstance(self._given, AsyncEngine):
-            return self._given
-        with self._lock:
-            if self._async_engine is None:
-                address = Address.of(self._url, asynchronous=True)
-                require_shared(address.url)
-                engine = create_async_engine(address.url, **self._options_for(address))
-                self._prepare(engine.sync_engine)
-                self._async_engine = engine
-            return self._async_engine
+        return self._engines.async_engine
 
     @property
     def engine(self) -> Engine:
@@ -103,80 +117,211 @@ class Database:
         Raises:
             MissingExtra, ValueError: as ``async_engine``.
         """
-        if isinstance(self._given, Engine):
-            return self._given
-        with self._lock:
-            if self._engine is None:
-                address = Address.of(self._url, asynchronous=False)
-                require_shared(address.url)
-                engine = create_engine(address.url, **self._options_for(address))
-                self._prepare(engine)
-                self._engine = engine
-            return self._engine
+        return self._engines.engine
 
-    def session(self, **options: Any) -> AsyncSession:
+    @property
+    def async_engine_to_read(self) -> AsyncEngine:
+        """``async_engine``, whose transactions begin without SQLite's write lock.
+
+        They may write all the same. SQLite then refuses if they have read before and somebody
+        else has written meanwhile ("database is locked"), at once, however long the timeout.
+        """
+        engine: AsyncEngine = self._engines.to_read(self._engines.async_engine)
+        return engine
+
+    @property
+    def engine_to_read(self) -> Engine:
+        """The same for sync code."""
+        engine: Engine = self._engines.to_read(self._engines.engine)
+        return engine
+
+    def session(self, *, reading: bool = False, **options: Any) -> AsyncSession:
         """A new session for async code; whoever opens it closes it.
 
         Args:
+            reading: begin as ``async_engine_to_read`` does.
             options: for ``AsyncSession``; its objects stay readable after a commit unless
                 ``expire_on_commit=True``.
         """
-        return AsyncSession(self.async_engine, **{"expire_on_commit": False, **options})
+        engine = self.async_engine_to_read if reading else self.async_engine
+        return AsyncSession(engine, **{"expire_on_commit": False, **options})
 
-    def sync_session(self, **options: Any) -> Session:
+    def sync_session(self, *, reading: bool = False, **options: Any) -> Session:
         """The same for sync code."""
-        return Session(self.engine, **{"expire_on_commit": False, **options})
+        engine = self.engine_to_read if reading else self.engine
+        return Session(engine, **{"expire_on_commit": False, **options})
+
+    async def fetch(
+        self, statement: Executable, parameters: Parameters | None = None
+    ) -> Sequence[Row[Any]]:
+        """The rows of one statement that reads, by the cheapest way there is.
+
+        No session, no transaction around it: PostgreSQL hears the statement and nothing else,
+        SQLite runs it in a thread and takes no lock that a writer would wait for. Whoever needs
+        to see what a session has written and not committed asks that session: ``ctx.db.fetch``.
+
+        Args:
+            statement: a ``select()`` or a ``text()`` that only reads. ORM entities give rows of
+                their columns.
+            parameters: for its ``bindparam``.
+
+        Raises:
+            TypeError: it writes; use a session, or ``write``.
+        """
+        if getattr(statement, "is_dml", False) or isinstance(statement, ExecutableDDLElement):
+            raise TypeError(
+                f"fetch() is for statements that read, and {type(statement).__name__} writes: it "
+                "would be committed by itself. Execute it in a session (ctx.db.session), or give "
+                "it to write(), which means just that"
+            )
+
+        def read(connection: Connection) -> Sequence[Row[Any]]:
+            return connection.execute(statement, parameters).all()
+
+        return await self._engines.read(read)
+
+    async def write(
+        self, statement: Executable, parameters: Parameters | Sequence[Parameters] | None = None
+    ) -> Sequence[Row[Any]]:
+        """Execute one statement that is a transaction of its own, committed when this returns.
+
+        Cancelled while it runs, it is committed or not, as with any commit.
+
+        Args:
+            statement: an ``insert()``, ``update()``, ``delete()``, or a ``text()``.
+            parameters: for its ``bindparam``; several for one execution each, all or none.
+
+        Returns:
+            The rows of its ``RETURNING``; none without.
+        """
+
+        def execute(connection: Connection) -> Sequence[Row[Any]]:
+            result = connection.execute(statement, parameters)
+            return result.all() if result.returns_rows else ()
+
+        if parameters is None or isinstance(parameters, Mapping):
+            return await self._engines.write(execute)
+        return await self._engines.transact(execute)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for several statements that read.
+
+        With SQLite they see the data as it was at the first one, and hold up no writer; with
+        PostgreSQL each sees it as it is then, without a transaction around them.
+        """
+        engines = self._engines
+        engine = engines.async_engine
+        view: AsyncEngine = (
+            engines.to_read(engine) if engines.dialect == "sqlite" else engines.alone(engine)
+        )
+        async with view.connect() as connection:
+            yield connection
 
     async def close(self) -> None:
         """Close the engines made here. Using the database again makes new ones."""
-        with self._lock:
-            asynchronous, self._async_engine = self._async_engine, None
-            sync, self._engine = self._engine, None
-        if sync is not None:
-            sync.dispose()
-        if asynchronous is not None:
-            await asynchronous.dispose()
+        await self._engines.close()
 
-    def _options_for(self, address: Address) -> dict[str, Any]:
-        connect_args = dict(address.connect_args)
-        options: dict[str, Any] = {}
-        if self.dialect == "sqlite":
-            # Sessions for threads are opened in one thread and may be committed in another.
-            connect_args |= {"timeout": self._busy_timeout_s, "check_same_thread": False}
-        else:
-            # A server that was restarted is noticed when a connection is taken, not in the middle.
-            options["pool_pre_ping"] = True
-        options |= self._options
-        options["connect_args"] = {**connect_args, **options.get("connect_args", {})}
-        return options
+    # ------------------------------------------------------------------ another one meanwhile
 
-    def _prepare(self, engine: Engine) -> None:
-        if self.dialect == "sqlite":
-            event.listen(engine, "connect", _set_up_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
+    def redirected(self, url: str | URL) -> Meanwhile:
+        """Be another database for a while, for everybody who holds this one. For tests.
+
+        ``with`` or ``async with``; may be nested. Sessions opened before stay where they are.
+
+        Args:
+            url: where to go. Its engines are made with the same options, and closed at the end:
+                by ``async with`` in the event loop they were used in, which asyncpg needs.
+
+        Raises:
+            ValueError: as for ``Database``.
+        """
+        return Meanwhile(self, self._engines_at(url), closes=True)
+
+    def override_engines(
+        self, *, engine: Engine | None = None, async_engine: AsyncEngine | None = None
+    ) -> Meanwhile:
+        """Use these engines for everything for a while, ``fetch`` included. For tests.
+
+        They are used as they are: no isolation level and no way of beginning is set on their
+        connections, and they are not closed.
+
+        Args:
+            engine: for sync code. ``None`` leaves it as it is.
+            async_engine: the same for async code.
+
+        Raises:
+            TypeError: neither is given, or one is no engine.
+        """
+        if not isinstance(engine, Engine | None) or not isinstance(
+            async_engine, AsyncEngine | None
+        ):
+            raise TypeError(
+                f"engine= takes an Engine and async_engine= an AsyncEngine; got {engine!r} and "
+                f"{async_engine!r}"
+            )
+        given = engine or async_engine
+        if given is None:
+            raise TypeError("override_engines() needs engine=, async_engine= or both")
+        engines = Engines(
+            given.url, given=(engine, async_engine), otherwise=self._engines, as_they_are=True
+        )
+        return Meanwhile(self, engines, closes=False)
+
+    def _engines_at(self, url: str | URL) -> Engines:
+        found = read_url(url)
+        require_shared(found)
+        return Engines(found, options=self._options, busy_timeout_s=self._busy_timeout_s)
+
+    def _swap(self, engines: Engines) -> Engines:
+        before, self._engines = self._engines, engines
+        return before
+
+    def __repr__(self) -> str:
+        return f"<Database {self.url}>"
 
 
-def _set_up_sqlite(connection: Any, _: object) -> None:
-    # Python's sqlite3 begins transactions by itself, late and without the write lock, so that a
-    # transaction that has read cannot write any more once another connection has ("database is
-    # locked", at once, whatever the timeout: its view of the data is out of date). SQLAlchemy's
-    # documentation ("Pysqlite: serializable isolation / savepoints") has the way out: switch that
-    # off, and emit BEGIN where SQLAlchemy begins.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    try:
-        cursor.execute("PRAGMA foreign_keys=ON")
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.fetchone()
-        except sqlite3.OperationalError:
-            # Somebody else is using the file in another mode just now. It is only slower so, and
-            # the mode is the file's: the next connection to ask changes it for all.
-            pass
-    finally:
-        cursor.close()
+class Meanwhile:
+    """Other engines for a ``Database``, as a ``with`` or ``async with`` block."""
+
+    def __init__(self, database: Database, engines: Engines, *, closes: bool) -> None:
+        self._database = database
+        self._engines = engines
+        self._closes = closes
+        self._before: Engines | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Database:
+        self._before = self._database._swap(self._engines)
+        return self._database
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave()
+        if self._closes:
+            self._closing = self._engines.close_now()
+
+    async def __aenter__(self) -> Database:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave()
+        if self._closes:
+            await self._engines.close()
+
+    def _leave(self) -> None:
+        assert self._before is not None
+        self._database._swap(self._before)
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    how = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
-    connection.exec_driver_sql(f"BEGIN {how}")
+def _pair(engine: Engine | AsyncEngine) -> tuple[Engine | None, AsyncEngine | None]:
+    return (engine, None) if isinstance(engine, Engine) else (None, engine)

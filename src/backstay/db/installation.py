@@ -1,4 +1,4 @@
-"""``add_database(app, url)``: a session per ``Context``."""
+"""``add_database(app, url)``, or ``(app, manager)``: a session per ``Context``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 
 from backstay.db.database import Database
+from backstay.db.manager import MainDatabaseManager
 from backstay.db.part import DatabasePart
 from backstay.web.installation import install
 
@@ -20,7 +21,7 @@ __all__ = ["add_database"]
 
 def add_database(
     app: Starlette,
-    database: str | URL | Engine | AsyncEngine | Database,
+    database: str | URL | Engine | AsyncEngine | Database | MainDatabaseManager,
     *,
     busy_timeout_s: float = 10.0,
     options: Mapping[str, Any] | None = None,
@@ -30,9 +31,11 @@ def add_database(
     Args:
         app: the FastAPI app you serve.
         database: a URL such as ``sqlite:///shop.db`` or ``postgresql://user@host/shop``, an engine
-            of your own, or a ``Database``. It is closed with the app, but for your own engines.
+            of your own, a ``Database``, or a ``MainDatabaseManager``, whose dependencies and
+            ``ctx.db`` then share one session per request. It is closed with the app, but for
+            your own engines.
         busy_timeout_s: seconds that SQLite waits for another writer.
-        options: for SQLAlchemy's ``create_engine``.
+        options: for SQLAlchemy's ``create_engine``. Neither is for what has been made already.
 
     Returns:
         The database, for code outside of any piece of work.
@@ -41,7 +44,12 @@ def add_database(
         AlreadyInstalled: the app has one.
         TypeError, ValueError: ``database`` is none of these.
     """
-    if not isinstance(database, Database):
+    manager: MainDatabaseManager | None = None
+    if isinstance(database, MainDatabaseManager):
+        manager, database = database, database.database
+    elif not isinstance(database, Database):
         database = Database(database, busy_timeout_s=busy_timeout_s, options=options)
-    install(app).add(DatabasePart(database), first=True)
+    install(app).add(DatabasePart(database, manager), first=True)
+    if manager is not None and getattr(app.state, "DATABASE_MANAGER", None) is None:
+        app.state.DATABASE_MANAGER = manager
     return database

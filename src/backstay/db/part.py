@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from backstay.context import Context, Moment, Origin, current_work
 from backstay.db.database import Database
+from backstay.db.manager import MainDatabaseManager
+from backstay.db.turns import close_for_good
 from backstay.errors import ContextClosed
 from backstay.web.exchange import Exchange
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy import Executable
+    from sqlalchemy.engine import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
     from sqlalchemy.orm import Session
 
 __all__ = ["ContextDatabase", "DatabasePart"]
@@ -25,15 +29,24 @@ logger = logging.getLogger("backstay.db")
 class DatabasePart:
     """What ``add_database(app, database)`` switches on.
 
-    Attributes:
+    Args:
         database: the engines; anything else in the app may use them too.
+        manager: the manager they are of; ``None`` makes one when it is asked for.
     """
 
     attribute = "db"
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, manager: MainDatabaseManager | None = None) -> None:
         self.database = database
+        self._manager = manager
         self._endings: set[asyncio.Task[None]] = set()
+
+    @property
+    def manager(self) -> MainDatabaseManager:
+        """The database's manager; one that was made here is not in development."""
+        if self._manager is None:
+            self._manager = MainDatabaseManager(self.database)
+        return self._manager
 
     def bind(self, ctx: Context) -> ContextDatabase:
         """``ctx.db``."""
@@ -73,6 +86,7 @@ class ContextDatabase:
         self._ctx = ctx
         self._session: AsyncSession | None = None
         self._sync_session: Session | None = None
+        self._reads = False
         self._in_care = False
         self._end_is_known = False
         self._turn: asyncio.Lock | None = None
@@ -83,10 +97,15 @@ class ContextDatabase:
         return self._part.database
 
     @property
+    def manager(self) -> MainDatabaseManager:
+        """The app's database manager."""
+        return self._part.manager
+
+    @property
     def session(self) -> AsyncSession:
         """The session for async code."""
         if self._session is None:
-            self._session = self.database.session()
+            self._session = self.database.session(reading=self._reads)
         if not self._in_care:
             self._put_in_care()
         return self._session
@@ -100,7 +119,7 @@ class ContextDatabase:
                     "the work was given up (its time was over, or it was cancelled), so what it "
                     "writes now would be nobody's: ctx.db opens no session for it"
                 )
-            self._sync_session = self.database.sync_session()
+            self._sync_session = self.database.sync_session(reading=self._reads)
         if not self._in_care:
             self._put_in_care()
         return self._sync_session
@@ -119,6 +138,50 @@ class ContextDatabase:
     def opened_sync_session(self) -> Session | None:
         """The session for sync code, if it has been opened."""
         return self._sync_session
+
+    def expect_reads(self) -> None:
+        """Begin transactions without SQLite's write lock, for work that should only read.
+
+        Sessions that are in one already go on in it, and so does all this context's work then.
+        See ``Database.async_engine_to_read`` for what becomes of writing all the same.
+        """
+        sessions = (self._session, self._sync_session)
+        if any(session is not None and session.in_transaction() for session in sessions):
+            return
+        self._reads = True
+        if self._session is not None:
+            self._session.sync_session.bind = self.database.async_engine_to_read.sync_engine
+        if self._sync_session is not None:
+            self._sync_session.bind = self.database.engine_to_read
+
+    async def fetch(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[Row[Any]]:
+        """The rows of one statement that reads; what this context has written is seen by it.
+
+        Through the session that is in a transaction, if there is one, and else by the cheapest
+        way: see ``Database.fetch``.
+        """
+        session, sync_session = self._session, self._sync_session
+        if session is not None and session.in_transaction():
+            return (await session.execute(statement, parameters)).all()
+        if sync_session is not None and sync_session.in_transaction():
+            found = await asyncio.to_thread(sync_session.execute, statement, parameters)
+            return found.all()
+        return await self.database.fetch(statement, parameters)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for several statements that read.
+
+        It is that of ``session`` if that is in a transaction, else one of its own, which sees
+        what is committed: see ``Database.reading``.
+        """
+        if self._session is not None and self._session.in_transaction():
+            yield await self._session.connection()
+            return
+        async with self.database.reading() as connection:
+            yield connection
 
     async def commit(self) -> None:
         """Commit what was opened. The sessions go on with new transactions."""
@@ -209,7 +272,7 @@ class ContextDatabase:
         if session is not None:
             await _logged(session.close())
         if sync_session is not None:
-            await _logged(asyncio.to_thread(sync_session.close))
+            await _logged(asyncio.to_thread(close_for_good, sync_session))
 
 
 async def _logged(closing: Awaitable[Any]) -> None:
