@@ -1,18 +1,88 @@
 """For tests of services built on backstay, and for its own: no test has to sleep.
 
-May know every door. Nothing else may import it.
+May know every door. Nothing else may import it. What needs a database, or pytest, is loaded when
+it is asked for; ``from backstay.testing import *`` in a ``conftest.py`` brings pytest's fixtures.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from backstay.testing.base_pytest import BasePytest
 from backstay.testing.durable import assert_enqueued, assert_not_enqueued, drain, enqueued
 from backstay.testing.fake_clock import FakeClock
+from backstay.testing.json_answers import check_response_json, rm_key_from_deep_dict
 from backstay.testing.running_app import RunningApp, running
 
+if TYPE_CHECKING:
+    from backstay.testing.fixture_rows import apply_fixture_db, to_namedtuple
+    from backstay.testing.pytest_plugin import (
+        aengine,
+        client,
+        database_isolation,
+        db_manager,
+        db_session,
+        engine,
+        prepared_database,
+        pytest_configure,
+        setting_test,
+        started_app,
+        test_app,
+        url_path_for,
+    )
+    from backstay.testing.queries import track_queries
+    from backstay.testing.setting import SettingTest
+    from backstay.testing.write_turn import IsolationError
+
 __all__ = [
+    "BasePytest",
     "FakeClock",
+    "IsolationError",
     "RunningApp",
+    "SettingTest",
+    "aengine",
+    "apply_fixture_db",
     "assert_enqueued",
     "assert_not_enqueued",
+    "check_response_json",
+    "client",
+    "database_isolation",
+    "db_manager",
+    "db_session",
     "drain",
+    "engine",
     "enqueued",
+    "prepared_database",
+    "pytest_configure",
+    "rm_key_from_deep_dict",
     "running",
+    "setting_test",
+    "started_app",
+    "test_app",
+    "to_namedtuple",
+    "track_queries",
+    "url_path_for",
 ]
+
+_ELSEWHERE = {
+    "IsolationError": "write_turn",
+    "SettingTest": "setting",
+    "apply_fixture_db": "fixture_rows",
+    "to_namedtuple": "fixture_rows",
+    "track_queries": "queries",
+}
+"""Where what needs an extra of its own is; the rest are pytest's fixtures."""
+
+
+def __getattr__(name: str) -> Any:
+    # Only apps with a database have SQLAlchemy, and only tests under pytest have that.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"backstay.testing.{_ELSEWHERE.get(name, 'pytest_plugin')}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__]
