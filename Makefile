@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: test demo lint bench bench-durable bench-widgets soak format lock matrix browser clean
+.PHONY: test demo lint bench bench-durable bench-widgets bench-data soak format lock matrix browser clean
 
 # Side by side, file by file: much of the suite waits for real servers and processes. The hash seed
 # is fixed because the parts have to agree on the names of the tests. What failed beside others is
@@ -35,6 +35,10 @@ bench-durable: $(READY)
 bench-widgets: $(READY)
 	$(BIN)/python -m benchmarks.widgets $(ARGS)
 	$(BIN)/python -m benchmarks.state
+
+# View sets beside handlers by hand, FastCRUD and Litestar (in a venv of their own, made from PyPI).
+bench-data: $(READY)
+	$(BIN)/python -m benchmarks.data $(ARGS)
 
 # Mixed load with kills for SECONDS (20 minutes unless you say otherwise).
 soak: $(READY)

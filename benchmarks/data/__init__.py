@@ -1,0 +1,1 @@
+"""View sets beside handlers written by hand, FastCRUD, and Litestar with advanced-alchemy."""
