@@ -17,6 +17,7 @@ ELSEWHERE = {
     "__main__.py": "cli/test_program.py",
     "cli/__init__.py": "cli/test_program.py",
     "auth/__init__.py": "test_public_names.py",
+    "cache/__init__.py": "test_public_names.py",
     "db/__init__.py": "test_public_names.py",
     "jobs/__init__.py": "test_public_names.py",
     "ledger/__init__.py": "test_public_names.py",
@@ -24,6 +25,10 @@ ELSEWHERE = {
     "tasks/__init__.py": "test_public_names.py",
     "testing/__init__.py": "test_public_names.py",
     "testing/ledger_conformance/__init__.py": "testing/test_ledger_conformance.py",
+    "viewset/__init__.py": "test_public_names.py",
+    "viewset/changes.py": "viewset/test_updating.py",  # one change of one item, by its verbs
+    "viewset/declaration.py": "viewset/test_generic.py",  # what view sets' classes say
+    "viewset/full.py": "viewset/test_generic.py",  # the five verbs together
     "web/__init__.py": "test_public_names.py",
     "widgets/__init__.py": "test_public_names.py",
     "widgets/background/__init__.py": "test_public_names.py",

@@ -15,11 +15,13 @@ MODULES = sorted(
 DOORS = [
     "backstay",
     "backstay.auth",
+    "backstay.cache",
     "backstay.db",
     "backstay.ledger",
     "backstay.state",
     "backstay.tasks",
     "backstay.testing",
+    "backstay.viewset",
     "backstay.web",
     "backstay.widgets",
 ]
@@ -76,7 +78,8 @@ def test_the_names_users_were_promised_are_behind_their_doors() -> None:
     promised = {
         "backstay": {"BackstayError", "Context", "current_context"},
         "backstay.auth": {"JWTVerifier", "TokenVerifier", "VerifiedToken"},
-        "backstay.db": {"add_database"},
+        "backstay.cache": {"Cache", "add_cache", "cache_redis", "cached"},
+        "backstay.db": {"MainDatabaseManager", "OrmAsync", "add_database"},
         "backstay.ledger": {"Ledger"},
         "backstay.state": {"State", "StateStore", "add_state"},
         "backstay.tasks": {

@@ -13,15 +13,17 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import httpx
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
+from backstay.cache import add_cache
+from backstay.db import MainDatabaseManager, add_database
 from backstay.tasks import add_tasks
 from backstay.web import Ctx, install, installed, problem_response
 from examples.shop import store
-from examples.shop.models import NewOrder, Order, OrderDetails, Product, Subscription
+from examples.shop.models import NewOrder, Order, OrderDetails, Subscription
 from examples.shop.steps import (
     CurrentShop,
     Shop,
@@ -31,6 +33,7 @@ from examples.shop.steps import (
     steps_of,
     subscribe,
 )
+from examples.shop.views import add_views
 from examples.shop.widgets import add_widgets
 
 REQUIRED = (
@@ -52,10 +55,14 @@ their own. Kill that with `kill -9`, start it again, and they go on.
 | receipt, warehouse | **durable**, written with the booking of the payment | are tried again; then somebody is told |
 | analytics | in the web process, **after the response** | is tried again; then the event is kept |
 
+Products, customers and the list of orders are view sets: filters, search, pages and cursors, ETags,
+and answers about products that are kept until an order changes what is left of them.
+
 AI assistants shop at `/mcp`: they find products, place orders, follow them and upload photos.
 """
 
 router = APIRouter()
+add_views(router)
 
 
 async def get_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
@@ -83,14 +90,6 @@ async def place_order(new: NewOrder, ctx: Ctx, shop: CurrentShop, session: Sessi
     return await begin(session, new, ctx, shop)
 
 
-@router.get("/orders", tags=["orders"], summary="List the latest orders")
-async def list_orders(
-    session: Session, limit: Annotated[int, Query(ge=1, le=100)] = 20
-) -> list[Order]:
-    """Newest first."""
-    return await store.latest_orders(session, limit)
-
-
 @router.get(
     "/orders/{order_id}",
     tags=["orders"],
@@ -103,12 +102,6 @@ async def get_order(order_id: int, ctx: Ctx, session: Session) -> OrderDetails:
     if order is None:
         raise HTTPException(404, f"There is no order {order_id}.")
     return OrderDetails(**order.model_dump(), steps=await steps_of(session, order_id, ctx))
-
-
-@router.get("/products", tags=["products"], summary="List what there is to buy")
-async def list_products(session: Session) -> list[Product]:
-    """With prices, and how much is left."""
-    return await store.products(session)
 
 
 @router.post("/newsletter", status_code=202, tags=["newsletter"], summary="Sign up for news")
@@ -133,15 +126,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings = installed(app).settings
     for name in REQUIRED:
         settings.require(name)  # better at the start than at the first order
-    engine = create_async_engine(database_url(settings["DATABASE"]))
-    async with engine.begin() as connection:
+    manager: MainDatabaseManager = app.state.DATABASE_MANAGER
+    async with manager.aengine.begin() as connection:
         await connection.run_sync(store.prepare)
-    try:
-        async with httpx.AsyncClient(timeout=2.0) as http:
-            app.state.shop = Shop(async_sessionmaker(engine, expire_on_commit=False), http)
-            yield
-    finally:
-        await engine.dispose()
+    async with httpx.AsyncClient(timeout=2.0) as http:
+        app.state.shop = Shop(manager.asession, http)
+        yield
 
 
 def database_url(path: object) -> str:
@@ -174,14 +164,20 @@ def create_app(
         lifespan=lifespan,
         openapi_tags=[
             {"name": "orders", "description": "Durable jobs, in one transaction with the order."},
-            {"name": "products"},
+            {"name": "products", "description": "A view set, its answers kept and tagged."},
+            {"name": "customers", "description": "A view set with versions: If-Match, 412."},
             {"name": "newsletter", "description": "FastAPI's BackgroundTasks, unchanged."},
         ],
     )
     found = install(app, settings=settings, json_logs=json_logs).settings
+    url = database_url(found.get("DATABASE", "shop.db"))
+    manager = MainDatabaseManager(url, base=store.Base)
+    add_database(app, manager)
+    # In a file beside it, because the worker is another process and has to be able to invalidate.
+    add_cache(app, url.removesuffix(".db").replace("+aiosqlite", "") + "-cache.db")
     add_tasks(
         app,
-        database=database_url(found.get("DATABASE", "shop.db")),
+        database=url,
         session=get_session,
         worker=found.get("WORKER", "1") != "0",
         lease_s=float(found.get("LEASE_S", 10.0)),

@@ -89,6 +89,15 @@ class Product(BaseModel):
     reserved: int = Field(description="How much of that is set aside for orders not paid yet.")
 
 
+class Customer(BaseModel):
+    """Somebody who buys."""
+
+    id: int
+    email: Email
+    name: str = Field(min_length=1, max_length=100, examples=["Ada Lovelace"])
+    joined_at: datetime
+
+
 class Subscription(BaseModel):
     """A sign-up for the newsletter."""
 

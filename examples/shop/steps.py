@@ -28,6 +28,7 @@ from backstay.errors import UnknownJob
 from backstay.tasks import JobFailure, Retry, Secret, Task, task
 from examples.shop import store
 from examples.shop.models import Item, NewOrder, Order, Step
+from examples.shop.views import PRODUCTS_CHANGED
 
 P = ParamSpec("P")
 
@@ -104,6 +105,7 @@ async def payment_failed(failure: JobFailure, ctx: Context) -> None:
     """All attempts are used up, or their workers died: no money, no order."""
     order_id = int(failure.args["order_id"])
     await store.call_off(ctx.db.session, order_id)
+    await ctx.cache.invalidate(PRODUCTS_CHANGED)
     # The charge may have come through and its answer not.
     ctx.tasks.durable.schedule(give_back, order_id, str(failure.job_id))
     log(ctx, order_id, "refund", "waiting")
@@ -150,11 +152,13 @@ async def take_payment(
             raise
         # That is an answer. Asking again would not change it.
         await store.call_off(ctx.db.session, order_id)
+        await ctx.cache.invalidate(PRODUCTS_CHANGED)
         ended(ctx, order_id, "payment_failed")
         return "declined, called off"
     # From here on in a transaction, which is not held open while a third party thinks.
     session = ctx.db.session
     order = await store.book_payment(session, order_id, amount_cents)
+    await ctx.cache.invalidate(PRODUCTS_CHANGED)  # once this is committed
     durable = ctx.tasks.durable
     receipt = durable.schedule(send_receipt, order_id, order.email)
     parcel = durable.schedule(notify_warehouse, order_id, order.items)
@@ -207,6 +211,7 @@ async def begin(session: AsyncSession, new: NewOrder, ctx: Context, shop: Shop) 
         UnknownProduct, SoldOut: as ``store.create_order``.
     """
     order = await store.create_order(session, new, ctx.correlation_id)
+    await ctx.cache.invalidate(PRODUCTS_CHANGED)  # once whoever has the session has committed
     ctx.logger.info("order %d", order.id, extra={"order": order.id, "items": order.title})
 
     # In the session's transaction: no order without its payment, no payment without its order.

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as insert_or
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.schema import CreateTable
 
 from backstay.db.database import Database
@@ -61,6 +61,22 @@ class OrderRow(Base):
     total_cents: Mapped[int]
     placed_at: Mapped[datetime]
     correlation_id: Mapped[str]
+    items: Mapped[list[ItemRow]] = relationship(
+        cascade="all, delete-orphan", order_by="ItemRow.sku", lazy="raise"
+    )
+
+
+class CustomerRow(Base):
+    """Somebody who buys, and said who they are. Those who left stay, for their orders' sake."""
+
+    __tablename__ = "customers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    joined_at: Mapped[datetime]
+    left_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
 
 
 class ItemRow(Base):
@@ -284,12 +300,6 @@ async def subscribe(session: AsyncSession, email: str) -> None:
     )
 
 
-async def products(session: AsyncSession) -> list[Product]:
-    """Everything the shop sells."""
-    rows = await session.scalars(select(ProductRow).order_by(ProductRow.sku))
-    return [Product.model_validate(row, from_attributes=True) for row in rows]
-
-
 async def search(session: AsyncSession, text: str, max_price_cents: int | None) -> list[Product]:
     """Products whose names have all these words in them.
 
@@ -325,12 +335,6 @@ async def find_order(session: AsyncSession, order_id: int) -> Order | None:
     """One order, ``None`` if there is no such order."""
     row = await session.get(OrderRow, order_id)
     return None if row is None else _order(row, await _items(session, order_id))
-
-
-async def latest_orders(session: AsyncSession, limit: int) -> list[Order]:
-    """The latest orders, newest first."""
-    rows = await session.scalars(select(OrderRow).order_by(OrderRow.id.desc()).limit(limit))
-    return [_order(row, await _items(session, row.id)) for row in rows.all()]
 
 
 async def jobs_of(session: AsyncSession, order_id: int) -> dict[str, UUID]:
