@@ -22,9 +22,12 @@ from starlette.responses import PlainTextResponse, Response
 from backstay.context import Moment
 from backstay.db import MainDatabaseManager, add_database
 from backstay.db.dependencies import carried_through
+from backstay.tasks import Tasks, add_tasks
+from backstay.testing import running
 from backstay.web import Ctx, install
 from tests.db.places import EVERY_KIND, at, in_use
 from tests.support import async_test
+from tests.tasks.notebook import note_task, noted, notes
 
 HOW = ["alone", "installed", "beside another"]
 """Without backstay around the app; with this manager in it; with another manager in it."""
@@ -438,6 +441,46 @@ def test_in_an_app_with_this_manager_it_is_the_session_of_the_context(
     assert shop.ask(path="/sync").status_code == 200
     assert shop.seen == [["together"]], "committed before anybody hears of RETURNED"
     manager.engine.dispose()
+
+
+@pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
+@async_test
+async def test_durable_tasks_are_written_in_its_transaction_or_not_at_all(
+    tmp_path: Path, sync: bool
+) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    shop = Shop(url, "installed", tmp_path)
+    add_tasks(shop.app, database=url, worker=False)
+    note = note_task()
+
+    @shop.app.post("/async/{fail}")
+    async def endpoint(
+        tasks: Tasks, orm: Annotated[Any, Depends(shop.manager.aget_orm)], fail: bool
+    ) -> None:
+        shop.write(orm.asession, f"async {fail}")
+        tasks.durable.schedule(note, f"async {fail}")
+        if fail:
+            raise HTTPException(409)
+
+    @shop.app.post("/sync/{fail}")
+    def sync_endpoint(
+        tasks: Tasks,
+        session: Annotated[Session, Depends(shop.manager.get_session_transaction)],
+        fail: bool,
+    ) -> None:
+        shop.write(session, f"sync {fail}")
+        tasks.durable.schedule(note, f"sync {fail}")
+        if fail:
+            raise HTTPException(409)
+
+    kind = "sync" if sync else "async"
+    async with running(shop.app) as client:
+        assert (await client.post(f"/{kind}/true")).status_code == 409
+        assert shop.notes() == await notes(client) == []
+        assert (await client.post(f"/{kind}/false")).status_code == 200
+        assert await notes(client) == noted(f"{kind} False")
+    assert shop.notes() == [f"{kind} False"]
+    shop.manager.engine.dispose()
 
 
 def test_a_manager_beside_the_apps_own_is_committed_before_anybody_hears_of_returned(

@@ -162,7 +162,7 @@ async def test_what_a_class_does_not_have_returned_is_loaded_by_one_query(tmp_pa
         id: Mapped[int] = mapped_column(primary_key=True)
         one: Mapped[int] = mapped_column(server_default="1")
         two: Mapped[int] = mapped_column(server_default="2", onupdate=func.length("four"))
-        __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012 # as SQLAlchemy has it
+        __mapper_args__ = {"eager_defaults": False}
 
     event.listen(Lazy, "before_update", lambda *_: None)  # so that it is updated as an object
     database = Database(f"sqlite:///{tmp_path / 'lazy.db'}")

@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session, relationship, selectinload
 from backstay.db import MainDatabaseManager, OrmAsync
 from backstay.errors import NotInDevelopment
 from tests.db.places import at, in_use
-from tests.jobs.desks import needs_postgres
 from tests.seeds.service import Service, both, serving
 from tests.support import async_test
 
@@ -88,9 +87,9 @@ async def test_a_sync_session_reads_what_the_async_one_has_written(
         assert (await service.client.get("/file-sync")).json() == [made]
 
 
-@needs_postgres
+@both
 @async_test
-async def test_a_uuid_column_may_be_compared_with_a_text(tmp_path: Path) -> None:
+async def test_a_uuid_column_may_be_compared_with_a_text(database: str, tmp_path: Path) -> None:
     def prepare(service: Service) -> None:
         files, manager = service.models.File, service.manager
         schema = service["schemas.file"].File
@@ -99,7 +98,7 @@ async def test_a_uuid_column_may_be_compared_with_a_text(tmp_path: Path) -> None
         async def by_text(file_uid: str, aorm: OrmAsync = Depends(manager.aget_orm)) -> schema:
             return await aorm.get(select(files).filter(files.uid == file_uid))
 
-    async with serving("postgresql", tmp_path, prepare=prepare) as service:
+    async with serving(database, tmp_path, prepare=prepare) as service:
         made = (await service.client.post("/file")).json()
         assert (await service.client.get(f"/by-text/{made['uid']}")).json() == made
 

@@ -13,10 +13,17 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 import backstay
-from backstay.cli import jobs, queues, top, widgets, worker
+from backstay.cli import db, jobs, queues, top, widgets, worker
 from backstay.cli.refusal import FAILED, INTERRUPTED, MISUSED, OK, Refusal
 from backstay.cli.screen import plain
-from backstay.errors import BackstayError, BadJob, LedgerMismatch, LedgerUnavailable, MissingExtra
+from backstay.errors import (
+    BackstayError,
+    BadJob,
+    DatabaseUnavailable,
+    LedgerMismatch,
+    LedgerUnavailable,
+    MissingExtra,
+)
 
 __all__ = ["Program", "program", "run"]
 
@@ -36,7 +43,13 @@ class Program(TyperGroup):
             _complain(str(refusal), refusal.hint)
             self._reveal(refusal.__cause__)
             raise typer.Exit(refusal.code) from None
-        except (LedgerUnavailable, LedgerMismatch, BadJob, MissingExtra) as error:
+        except (
+            DatabaseUnavailable,
+            LedgerUnavailable,
+            LedgerMismatch,
+            BadJob,
+            MissingExtra,
+        ) as error:
             _complain(str(error), None)
             self._reveal(error)
             raise typer.Exit(MISUSED) from None
@@ -90,7 +103,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """What stands behind a FastAPI service: workers, durable jobs, queues, widgets."""
+    """What stands behind a FastAPI service: workers, durable jobs, queues, widgets, migrations."""
 
 
 worker.add_to(program)
@@ -98,6 +111,7 @@ top.add_to(program)
 jobs.add_to(program)
 queues.add_to(program)
 widgets.add_to(program)
+db.add_to(program)
 
 
 def run() -> int:

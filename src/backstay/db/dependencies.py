@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from backstay.db.database import Database
 
-__all__ = ["carried_through", "end_with_request", "joined", "only_reads"]
+__all__ = ["JoinedDatabase", "carried_through", "end_with_request", "joined", "only_reads"]
 
 
 class JoinedDatabase(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -15,8 +16,8 @@ from backstay.db.turns import take_turns
 from backstay.errors import MissingExtra
 
 try:
-    from sqlalchemy import event
-    from sqlalchemy.engine import URL, Connection, Engine, create_engine
+    from sqlalchemy import Uuid, event
+    from sqlalchemy.engine import URL, Connection, Dialect, Engine, create_engine
     from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
     from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
     from sqlalchemy.util import greenlet_spawn
@@ -278,6 +279,7 @@ class Engines:
         if self.dialect == "sqlite":
             event.listen(engine, "connect", _set_up_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
+            engine.dialect.colspecs = {**engine.dialect.colspecs, Uuid: _UuidOrText}
         elif "pool_pre_ping" not in self._options and "poolclass" not in self._options:
             # A server that was restarted is noticed when a connection is taken, not in the middle.
             watch_connections(engine)
@@ -298,6 +300,16 @@ def _this_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+class _UuidOrText(Uuid[Any]):
+    """A UUID in SQLite, compared with a text as well, as PostgreSQL's drivers let one do."""
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        process = super().bind_processor(dialect)
+        if process is None:
+            return None
+        return lambda value: process(uuid.UUID(value) if isinstance(value, str) else value)
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:

@@ -55,7 +55,7 @@ class Step:
 
     Attributes:
         direction: which way.
-        revision: whose ``upgrade()`` or ``downgrade()`` it was.
+        revision: whose ``upgrade()`` or ``downgrade()`` it was; for ``"stamp"`` where that led.
         message: that revision's first line.
     """
 
@@ -109,16 +109,23 @@ class Migrations:
 
         return self._run(command.downgrade, revision, on_step=on_step)
 
-    def stamp(self, revision: str, *, purge: bool = False) -> list[Step]:
+    def stamp(
+        self,
+        revision: str,
+        *,
+        purge: bool = False,
+        on_step: Callable[[Step], object] | None = None,
+    ) -> list[Step]:
         """Say that the database is at a revision, without running anything.
 
         Args:
             revision: as for ``upgrade``.
             purge: forget first what the database was said to be at, as an id that is gone.
+            on_step: as for ``upgrade``.
         """
         from alembic import command
 
-        return self._run(command.stamp, revision, purge=purge)
+        return self._run(command.stamp, revision, purge=purge, on_step=on_step)
 
     def statements(self, revision: str = "head", *, down: bool = False) -> str:
         """What ``upgrade``, or ``downgrade``, would execute, as SQL; connects to nothing.
@@ -319,7 +326,7 @@ class _StepHandler(logging.Handler):
             "stamp" if hasattr(step, "to_") else "upgrade" if step.is_upgrade else "downgrade"
         )
         revision = getattr(step, "revision", None)
-        name = revision.revision if revision is not None else ", ".join(step.to_revisions)
+        name = revision.revision if revision is not None else ", ".join(step.to_revisions) or "base"
         taken = Step(direction, name, step.doc or "")
         self._steps.append(taken)
         if self._on_step is not None:

@@ -66,7 +66,7 @@ class _Turn:
     __slots__ = ("leaving", "lock")
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.leaving: Connection | None = None
 
     @classmethod
