@@ -17,7 +17,6 @@ from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import (
     ensure_resource_availability,
     positive_data_acceptance,
-    unsupported_method,
     use_after_free,
 )
 
@@ -45,6 +44,10 @@ class Asked:
     client: RunningApp
     portal: BlockingPortal
 
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Ask a question of one's own; ``options`` as httpx has them."""
+        return self.portal.call(lambda: self.client.request(method, path, **options))
+
     def send(self, case: Case) -> httpx.Response:
         """Ask one question, byte for byte as a client would that uses the library requests."""
         prepared = requests.Request(**case.as_transport_kwargs(base_url=_BASE)).prepare()
@@ -52,9 +55,7 @@ class Asked:
         request = self.client.build_request(
             str(prepared.method),
             str(prepared.url),
-            headers=[
-                (_latin(name), _latin(value)) for name, value in prepared.headers.items()
-            ],
+            headers=[(_latin(name), _latin(value)) for name, value in prepared.headers.items()],
             content=prepared.body,
         )
         return self.portal.call(self.client.send, request)

@@ -1,136 +1,341 @@
-"""What a database's errors are about, and what the client is told of them."""
+"""Errors of databases, as every driver has them: whose fault they are, and which fields they are about."""
 
+from __future__ import annotations
+
+import asyncio
+import enum
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, text
-from sqlalchemy.exc import SQLAlchemyError
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
-from backstay.db import Database
+from backstay.db.database import Database
 from backstay.errors import DatabaseUnavailable, ItemConflict, ItemInvalid, VersionMismatch
-from backstay.viewset.faults import UNWRAPPED, Fault, fault_of
+from backstay.viewset.faults import Fault, Kind, fault_of
+from tests.db.places import EVERY_KIND, at
 from tests.support import async_test
-from tests.viewset.stage import (
-    Base,
-    CustomerRow,
-    LineRow,
-    OrderRow,
-    ThingRow,
-    needs_postgres,
-    url_of,
-)
 
-DRIVERS = [
-    "sqlite",
-    pytest.param("postgresql+asyncpg", marks=needs_postgres),
-    pytest.param("postgresql+psycopg", marks=needs_postgres),
-]
-CASES: dict[str, tuple[Any, dict[str, Any], type[Any], str, Fault]] = {
-    "taken": (
-        insert(ThingRow),
-        {"id": 2, "name": "cup"},
-        ThingRow,
-        "POST",
-        Fault("taken", ("name",)),
-    ),
-    "taken key": (
-        insert(ThingRow),
-        {"id": 1, "name": "x"},
-        ThingRow,
-        "POST",
-        Fault("taken", ("id",)),
-    ),
-    "empty": (insert(ThingRow), {"name": None}, ThingRow, "POST", Fault("empty", ("name",))),
-    "used": (delete(CustomerRow), {}, CustomerRow, "DELETE", Fault("used", ())),
-    "unstorable number": (
-        insert(ThingRow),
-        {"name": "big", "price": 2**70},
-        ThingRow,
-        "POST",
-        Fault("value"),
-    ),
-    "unstorable text": (insert(ThingRow), {"name": "\ud800"}, ThingRow, "POST", Fault("value")),
-}
+every_kind = pytest.mark.parametrize("kind", EVERY_KIND)
 
 
-async def provoke(driver: str, tmp_path: Path, statement: Any, values: dict[str, Any]) -> Any:
-    with url_of(driver.partition("+")[0], tmp_path) as url:
-        database = Database(url.replace("postgresql:", f"{driver}:"))
+class Base(DeclarativeBase):
+    pass
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Taste(enum.Enum):
+    SWEET = 1
+
+
+class Maker(Base):
+    __tablename__ = "makers"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+
+
+class Cup(Base):
+    __tablename__ = "cups"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column("cup_name", sa.String(10))
+    room: Mapped[str | None]
+    place: Mapped[int | None]
+    price: Mapped[int] = mapped_column(default=0)
+    colour: Mapped[Colour | None]
+    maker_id: Mapped[int | None] = mapped_column(sa.ForeignKey("makers.id"))
+    __table_args__ = (
+        sa.UniqueConstraint("cup_name"),
+        sa.UniqueConstraint("room", "place"),
+        sa.CheckConstraint("price >= 0"),
+    )
+
+
+def new(**values: Any) -> sa.Insert:
+    """A cup, by its columns."""
+    return sa.insert(Cup).values(
+        {"cup_name" if key == "name" else key: values[key] for key in values}
+    )
+
+
+class Room(Base):
+    __tablename__ = "rooms"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    room: Mapped[str]
+
+
+@asynccontextmanager
+async def filled(kind: str, folder: Path) -> AsyncIterator[Database]:
+    with at(kind, folder) as url:
+        database = Database(url)
         try:
-            async with database.async_engine.begin() as connection:
-                await connection.run_sync(Base.metadata.create_all)
-                await connection.execute(insert(ThingRow).values(id=1, name="cup"))
-                await connection.execute(insert(CustomerRow).values(id=1, email="a"))
-                await connection.execute(insert(OrderRow).values(id=1, customer_id=1))
-            with pytest.raises((SQLAlchemyError, *UNWRAPPED)) as caught:
-                await database.write(statement, values or None)
-            return caught.value
+            Base.metadata.create_all(database.engine)
+            await database.write(sa.insert(Maker), {"name": "first"})
+            await database.write(new(name="taken", room="hall", place=3, maker_id=1))
+            yield database
         finally:
             await database.close()
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
-@pytest.mark.parametrize("case", CASES)
+async def fault_in(database: Database, statement: Any, **options: Any) -> Fault | None:
+    try:
+        await database.write(statement)
+    except Exception as error:
+        return fault_of(error, db_model=Cup, **options)
+    raise AssertionError("it has been written")
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"name": "taken"}, Fault("taken", ("name",))),
+        ({"id": 1, "name": "a"}, Fault("taken", ("id",))),
+        ({"name": "a", "room": "hall", "place": 3}, Fault("taken", ("room", "place"))),
+        ({"name": None}, Fault("empty", ("name",))),
+        ({"name": "a", "price": -1}, Fault("refused")),
+        ({"name": "a", "price": 2**70}, Fault("value")),
+        ({"name": "a", "price": -(2**70)}, Fault("value")),
+        ({"name": "\ud800"}, Fault("value")),
+        ({"name": "a", "colour": Taste.SWEET}, Fault("value")),
+    ],
+    ids=[
+        *("unique", "key", "unique_pair", "null", "check", "great", "small", "surrogate", "enum"),
+    ],
+)
 @async_test
-async def test_each_kind_is_known_with_each_driver(driver: str, case: str, tmp_path: Path) -> None:
-    statement, values, model, method, expected = CASES[case]
-    error = await provoke(driver, tmp_path, statement, values)
-    fault = fault_of(error, method=method, db_model=model)
-    assert fault is not None
-    assert fault.kind == expected.kind
-    if case != "used":  # SQLite does not say by what
-        assert fault.names == expected.names
-
-
-@pytest.mark.parametrize("driver", DRIVERS)
-@async_test
-async def test_a_reference_to_nothing_is_the_clients_fault(driver: str, tmp_path: Path) -> None:
-    new = {"order_id": 99, "sku": "x", "quantity": 1}
-    error = await provoke(driver, tmp_path, insert(LineRow), new)
-    fault = fault_of(error, db_model=LineRow)
-    assert fault is not None
-    assert fault.kind == "missing"
-    assert fault.names == (() if driver == "sqlite" else ("order_id",))
-
-
-@pytest.mark.parametrize("driver", DRIVERS)
-@async_test
-async def test_what_is_wrong_with_the_program_is_nobody_elses_fault(
-    driver: str, tmp_path: Path
+async def test_a_value_that_will_not_do_is_the_clients_fault(
+    kind: str, tmp_path: Path, values: dict[str, Any], expected: Fault
 ) -> None:
-    error = await provoke(driver, tmp_path, text("SELECT * FROM nowhere"), {})
-    assert fault_of(error) is None
+    async with filled(kind, tmp_path) as database:
+        assert await fault_in(database, new(**values)) == expected
 
 
-def test_what_passes_by_itself_is_a_503() -> None:
-    fault = fault_of(PoolTimeout("QueuePool limit of size 5 overflow 10 reached"))
-    assert fault == Fault("busy")
-    answer = fault.as_answer({})
-    assert isinstance(answer, DatabaseUnavailable)
-    assert answer.retry_after_s
+@every_kind
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "a" * 11},
+        {"name": "\x00"},
+        {"name": "a", "price": 2**40},
+        {"name": "a", "colour": "green"},
+    ],
+    ids=["long", "nul", "great", "enum"],
+)
+@async_test
+async def test_a_value_that_only_postgresql_refuses_is_the_clients_fault(
+    kind: str, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    async with filled(kind, tmp_path) as database:
+        if kind == "sqlite":
+            await database.write(new(**values))
+        else:
+            assert await fault_in(database, new(**values)) == Fault("value")
 
 
-def test_a_row_that_somebody_else_has_changed_is_another_version() -> None:
-    fault = fault_of(StaleDataError("UPDATE statement on table expected to update 1 row(s)"))
-    assert fault is not None
-    assert isinstance(fault.as_answer({}), VersionMismatch)
+@every_kind
+@async_test
+async def test_a_reference_that_leads_nowhere_is_missing(kind: str, tmp_path: Path) -> None:
+    async with filled(kind, tmp_path) as database:
+        lost = new(name="a", maker_id=99)
+        names = () if kind == "sqlite" else ("maker_id",)  # SQLite does not say which
+        assert await fault_in(database, lost) == Fault("missing", names)
 
 
-def test_a_field_is_told_by_the_name_that_clients_know() -> None:
-    answer = Fault("taken", ("email",)).as_answer({"email": "eMail"})
-    assert isinstance(answer, ItemConflict)
-    assert answer.public_detail == "eMail: there is one with this value already."
-    assert answer.public_members["errors"][0]["loc"] == ["body", "eMail"]
+@every_kind
+@async_test
+async def test_what_is_referred_to_is_used(kind: str, tmp_path: Path) -> None:
+    async with filled(kind, tmp_path) as database:
+        found = await fault_in(database, sa.delete(Maker), method="DELETE")
+        assert found is not None
+        assert found.kind == "used"
 
 
-def test_a_column_that_clients_do_not_know_is_not_told() -> None:
-    answer = Fault("empty", ("password_hash",)).as_answer({"email": "email"})
-    assert isinstance(answer, ItemInvalid)
-    assert "password" not in answer.public_detail + str(answer.public_members)
+@every_kind
+@async_test
+async def test_a_fault_of_another_table_names_nothing_of_this_one(
+    kind: str, tmp_path: Path
+) -> None:
+    async with filled(kind, tmp_path) as database:
+        found = await fault_in(database, sa.insert(Room).values(room=None))
+        assert found == Fault("empty")
 
 
-def test_other_errors_are_none_of_ours() -> None:
-    assert fault_of(ValueError("x")) is None
+@every_kind
+@pytest.mark.parametrize(
+    "statement", ["SELECT * FROM nothing", "SELECT FROM WHERE", "SELECT nothing FROM cups"]
+)
+@async_test
+async def test_what_we_have_written_wrong_is_nobody_elses_fault(
+    kind: str, tmp_path: Path, statement: str
+) -> None:
+    async with filled(kind, tmp_path) as database:
+        assert await fault_in(database, sa.text(statement)) is None
+
+
+@every_kind
+@async_test
+async def test_a_database_that_is_not_there_is_out_of_reach(kind: str, tmp_path: Path) -> None:
+    url = f"{kind}://postgres@127.0.0.1:1/test"
+    if kind == "sqlite":
+        url = f"sqlite:///{tmp_path / 'nowhere' / 'x.db'}"
+    database = Database(url)
+    found = await fault_in(database, sa.text("SELECT 1"))
+    await database.close()
+    assert found == Fault("busy")
+
+
+def test_a_locked_sqlite_is_busy(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'locked.db'}", connect_args={"timeout": 0.01})
+    Base.metadata.create_all(engine)
+    with engine.connect() as one, engine.connect() as two:
+        one.execute(sa.insert(Maker))
+        with pytest.raises(DBAPIError) as caught:
+            two.execute(sa.insert(Maker))
+    engine.dispose()
+    assert fault_of(caught.value) == Fault("busy")
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND[1:])
+@async_test
+async def test_a_deadlock_a_timeout_and_a_lock_are_busy(kind: str, tmp_path: Path) -> None:
+    async with filled(kind, tmp_path) as database:
+        await database.write(sa.insert(Maker), {"name": "second"})
+        faults: list[Fault | None] = []
+
+        async def cross(first: int, second: int, met: asyncio.Barrier) -> None:
+            async with database.async_engine.connect() as connection:
+                try:
+                    for key in (first, second):
+                        change = sa.update(Maker).where(Maker.id == key).values(name="x")
+                        await connection.execute(change)
+                        if key == first:
+                            await met.wait()
+                except DBAPIError as error:
+                    faults.append(fault_of(error))
+
+        met = asyncio.Barrier(2)
+        await asyncio.gather(cross(1, 2, met), cross(2, 1, met))
+        async with database.async_engine.connect() as one:
+            await one.execute(sa.select(Maker).where(Maker.id == 1).with_for_update())
+            for prepare, statement in (
+                (
+                    "SET LOCAL statement_timeout = 20",
+                    sa.update(Maker).where(Maker.id == 1).values(name="x"),
+                ),
+                ("SELECT 1", sa.select(Maker).with_for_update(nowait=True)),
+            ):
+                async with database.async_engine.connect() as two:
+                    await two.execute(sa.text(prepare))
+                    with pytest.raises(DBAPIError) as caught:
+                        await two.execute(statement)
+                    faults.append(fault_of(caught.value))
+        assert faults == [Fault("busy")] * 3
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND[1:])
+@async_test
+async def test_a_connection_that_the_server_ends_is_busy(kind: str, tmp_path: Path) -> None:
+    async with filled(kind, tmp_path) as database, database.async_engine.connect() as connection:
+        pid = await connection.scalar(sa.text("SELECT pg_backend_pid()"))
+        async with database.async_engine.connect() as other:
+            await other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        with pytest.raises(DBAPIError) as caught:
+            await connection.execute(sa.text("SELECT 1"))
+        assert fault_of(caught.value) == Fault("busy")
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND[1:])
+@async_test
+async def test_text_that_no_index_can_hold_is_the_clients_fault(kind: str, tmp_path: Path) -> None:
+    async with filled(kind, tmp_path) as database:
+        noise = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=30000))
+        assert await fault_in(database, new(name="a", room=noise)) == Fault("value")
+
+
+def raised_here(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StaleDataError(), "stale"),
+        (PoolTimeout(), "busy"),
+        (OverflowError(), None),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "x"), None),
+        (ConnectionRefusedError(), None),
+        (FileNotFoundError(), None),
+        (KeyError("x"), None),
+        (ProgrammingError("x", {}, Exception("x")), None),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, Exception) else str(each),
+)
+def test_an_error_that_did_not_come_from_a_driver_is_ours(
+    error: BaseException, kind: Kind | None
+) -> None:
+    found = fault_of(raised_here(error))
+    assert (None if found is None else found.kind) == kind
+
+
+# ------------------------------------------------------------------ what is told
+
+FIELDS = {"name": "theName", "maker_id": "maker_id"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer", "detail", "fields"),
+    [
+        (
+            Fault("taken", ("name",)),
+            ItemConflict,
+            "theName: there is one with this value already.",
+            ["theName"],
+        ),
+        (Fault("taken", ("secret",)), ItemConflict, "It has a value that another item has.", []),
+        (
+            Fault("missing", ("maker_id",)),
+            ItemInvalid,
+            "maker_id: there is nothing like that.",
+            ["maker_id"],
+        ),
+        (Fault("missing"), ItemInvalid, "It refers to something that is not there.", []),
+        (
+            Fault("used", ("name",)),
+            ItemConflict,
+            "Something else refers to it, so it stays.",
+            [],
+        ),
+        (Fault("empty", ("name",)), ItemInvalid, "theName: a value is needed.", ["theName"]),
+        (Fault("refused"), ItemInvalid, "It has a value that is not allowed.", []),
+        (Fault("value"), ItemInvalid, "It has a value that cannot be stored.", []),
+        (Fault("stale"), VersionMismatch, "It was changed at the same moment.", []),
+    ],
+    ids=lambda each: str(each) if isinstance(each, Fault) else "",
+)
+def test_clients_hear_what_it_is_and_only_names_that_they_know(
+    fault: Fault, answer: type[Exception], detail: str, fields: list[str]
+) -> None:
+    found = fault.as_answer(FIELDS)
+    assert type(found) is answer
+    assert found.public_detail.startswith(detail)
+    errors = found.public_members.get("errors", [])
+    assert [each["loc"] for each in errors] == [["body", name] for name in fields]
+
+
+def test_a_busy_database_says_when_to_come_again() -> None:
+    found = Fault("busy").as_answer(FIELDS)
+    assert isinstance(found, DatabaseUnavailable)
+    assert (found.status, found.retry_after_s) == (503, 2)

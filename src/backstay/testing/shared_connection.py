@@ -23,7 +23,7 @@ try:
 except ImportError as missing:
     raise MissingExtra("db", "sqlalchemy") from missing
 
-__all__ = ["Lease", "SharedConnection"]
+__all__ = ["Lease", "LeaseCursor", "SharedConnection", "StoredCursor"]
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from backstay.viewset.faults import UNWRAPPED, fault_of
 from backstay.viewset.projection import Unfit
 from backstay.web.exchange import Exchange
 
-__all__ = ["PROBLEM_RESPONSES", "Problem", "ProblemRoute", "explained"]
+__all__ = ["FieldError", "PROBLEM_RESPONSES", "Problem", "ProblemRoute", "explained"]
 
 _WRITING: Final = frozenset({"DELETE", "PATCH", "POST", "PUT"})
 _UNREADABLE: Final = "There was an error parsing the body"
