@@ -6,7 +6,7 @@ import datetime as dt
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Item", "NewItem"]
+__all__ = ["Item", "NewItem", "Page"]
 
 
 class NewItem(BaseModel):
@@ -21,3 +21,10 @@ class Item(NewItem):
     model_config = ConfigDict(from_attributes=True)
 
     id: int
+
+
+class Page(BaseModel):
+    page: int
+    size: int
+    count: int
+    items: list[Item]

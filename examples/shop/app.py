@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import httpx
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Path, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
@@ -81,7 +81,16 @@ Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
     tags=["orders"],
     summary="Place an order",
     response_description="The order is yours, and whatever it needs is on disk. The rest follows.",
-    responses={409: {"description": "Sold out. Nothing is charged."}},
+    responses={
+        409: {
+            "description": "Sold out. Nothing is charged.",
+            "content": {"application/problem+json": {}},
+        },
+        422: {
+            "description": "Something in the order will not do, or there is no such product.",
+            "content": {"application/problem+json": {}, "application/json": {}},
+        },
+    },
 )
 async def place_order(new: NewOrder, ctx: Ctx, shop: CurrentShop, session: Session) -> Order:
     """Sets the items aside and answers. Payment, receipt and warehouse notice come after the
@@ -96,7 +105,9 @@ async def place_order(new: NewOrder, ctx: Ctx, shop: CurrentShop, session: Sessi
     summary="Show an order and how far it is",
     responses={404: {"description": "There is no such order."}},
 )
-async def get_order(order_id: int, ctx: Ctx, session: Session) -> OrderDetails:
+async def get_order(
+    order_id: Annotated[int, Path(ge=1, le=2**63 - 1)], ctx: Ctx, session: Session
+) -> OrderDetails:
     """The order with the state of each of its durable steps, as the ledger has it."""
     order = await store.find_order(session, order_id)
     if order is None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Email = Annotated[
     str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254, examples=["ada@example.com"])
+]
+# SQLite keeps no offset, and what leaves the shop is a date-time of RFC 3339, which has one.
+Instant = Annotated[
+    datetime, AfterValidator(lambda at: at if at.tzinfo is not None else at.replace(tzinfo=UTC))
 ]
 Status = Literal["processing", "paid", "processed", "payment_failed", "needs_attention"]
 Moment = Literal["durable", "after_response"]
@@ -54,7 +58,7 @@ class Order(BaseModel):
     email: str
     items: list[Item]
     total_cents: int
-    placed_at: datetime
+    placed_at: Instant
     correlation_id: str = Field(description="On every log line and every call to a third party.")
 
     @property
@@ -95,7 +99,7 @@ class Customer(BaseModel):
     id: int
     email: Email
     name: str = Field(min_length=1, max_length=100, examples=["Ada Lovelace"])
-    joined_at: datetime
+    joined_at: Instant
 
 
 class Subscription(BaseModel):

@@ -352,6 +352,7 @@ async def test_overriding_engines_are_used_for_everything_as_they_are(tmp_path: 
         await database.close()
         assert list(await database.fetch(select(stock.c.pieces))) == [(2,)], "they are not closed"
     assert database.engine is not memory
+    assert "backstay-db" not in {thread.name for thread in threading.enumerate()}
     memory.dispose()
     await async_memory.dispose()
     await database.close()

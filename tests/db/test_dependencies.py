@@ -266,7 +266,7 @@ def test_two_managers_both_commit_and_if_one_cannot_the_answer_says_so(
     assert alone.notes() == second.notes() == ["a"]
     assert alone.ask(path="/a").status_code == 500
     assert alone.notes() == second.notes() == ["a"]
-    second.manager.engine.dispose()
+    asyncio.run(second.manager.dispose())
 
 
 def test_a_session_without_transaction_is_committed_by_whoever_writes(shop: Shop) -> None:
@@ -581,6 +581,7 @@ async def test_a_request_cancelled_anywhere_keeps_no_connection_and_commits_all_
 ) -> None:
     manager = shop.manager
     await manager.dispose()
+    others = set(threading.enumerate())
 
     @shop.app.post("/async/{number}")
     async def endpoint(
@@ -614,7 +615,7 @@ async def test_a_request_cancelled_anywhere_keeps_no_connection_and_commits_all_
         assert {f"{number} a", f"{number} b"} <= set(notes)
     await manager.dispose()
     # aiosqlite's threads may still be ending what was cancelled, and speak to this loop then.
-    while any("_connection_worker" in thread.name for thread in threading.enumerate()):
+    while any("_connection_worker" in each.name for each in {*threading.enumerate()} - others):
         await asyncio.sleep(0.001)
 
 

@@ -455,8 +455,8 @@ class WithContext(BaseWidget):
     identifier = "with_context"
     title = "With context"
     input_schema = CityInput
-    widget_csp = {"connect_domains": ["https://api.example.com"]}  # noqa: RUF012  # as people write it
-    supported_locales = ["en", "fr"]  # noqa: RUF012  # as people write it
+    widget_csp = {"connect_domains": ["https://api.example.com"]}  # as people write it
+    supported_locales = ["en", "fr"]  # as people write it
     timeout = 5
 
     async def execute(self, inputs: CityInput, ctx: WidgetContext) -> Result:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Depends
+from pydantic import BaseModel, model_validator
 from sqlalchemy import event, func, select
 
 from backstay.context import Context
@@ -249,3 +250,33 @@ async def test_a_nested_item_is_written_into_its_own_tables(database: str, tmp_p
         }
         assert await count(client, LineRow) == 2
         assert (await client.get("/orders/1")).json() == answer.json()
+
+
+class Judged(Thing):
+    @model_validator(mode="after")
+    def _is_numbered(self) -> "Judged":
+        if self.id < 1000:
+            raise ValueError("only numbers from 1000 on can be shown")
+        return self
+
+
+class Judging(Things):
+    pydantic_model = Judged
+
+
+class Loose(BaseModel):
+    name: str
+    price: int = 0
+
+
+class Lax(Things):
+    create_model = Loose
+
+
+@both
+@async_test
+async def test_what_could_not_be_shown_is_not_written(database: str, tmp_path: Path) -> None:
+    async with serving(database, tmp_path, (Judging, "/judged"), (Lax, "/lax")) as client:
+        assert (await client.post("/judged", json={"name": "cup"})).status_code == 422
+        assert await count(client, ThingRow) == 0
+        assert (await client.post("/lax", json={"name": "cup"})).status_code == 201

@@ -82,6 +82,12 @@ ALL = (
 )
 
 
+# The app under test rolls dice of its own in the background, while hypothesis rolls its.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Do not use the `random` module inside strategies"
+    ":hypothesis.errors.HypothesisDeprecationWarning"
+)
+
 EXAMPLES = 25
 
 

@@ -19,14 +19,17 @@ class Base(DeclarativeBase):
 
 class Animal(Base):
     __tablename__ = "animals"
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012  # SQLAlchemy's own form
+    __mapper_args__ = {
+        "polymorphic_on": "kind",
+        "polymorphic_identity": "animal",
+    }  # SQLAlchemy's own form
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     name: Mapped[str]
 
 
 class Cat(Animal):
-    __mapper_args__ = {"polymorphic_identity": "cat"}  # noqa: RUF012  # as above
+    __mapper_args__ = {"polymorphic_identity": "cat"}  # as above
 
 
 class Out(BaseModel):

@@ -191,7 +191,7 @@ cups = st.builds(
     name=texts,
     note=st.none() | texts,
     price=st.none() | st.decimals(0, 10**7, places=2),
-    weight=st.none() | st.floats(allow_nan=False, width=32),
+    weight=st.none() | st.floats(allow_nan=False, allow_infinity=False, width=32),
     rush=st.booleans(),
     colour=st.sampled_from(Colour),
     placed=st.none() | moments.map(lambda each: each.replace(tzinfo=dt.UTC)),

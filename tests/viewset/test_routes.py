@@ -79,6 +79,6 @@ def test_the_documentation_says_what_the_class_says_and_what_the_verb_does() -> 
     assert create["summary"] == "Create a thing"
     assert create["description"].startswith("What there is.\n\n")
     assert create["operationId"] == "create_things"
-    assert set(create["responses"]) == {"201", "409", "422"}
+    assert set(create["responses"]) == {"201", "409", "422", "503"}
     assert "application/problem+json" in create["responses"]["422"]["content"]
     assert spec["/things/top"]["get"]["tags"] == ["ThingViewSet", "extra"]

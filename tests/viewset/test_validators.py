@@ -9,13 +9,13 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
-    ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from backstay.viewset.schemas import derive_inputs

@@ -236,7 +236,7 @@ class Database:
         Raises:
             ValueError: as for ``Database``.
         """
-        return Meanwhile(self, self._engines_at(url), closes=True)
+        return Meanwhile(self, self._engines_at(url))
 
     def override_engines(
         self, *, engine: Engine | None = None, async_engine: AsyncEngine | None = None
@@ -266,7 +266,7 @@ class Database:
         engines = Engines(
             given.url, given=(engine, async_engine), otherwise=self._engines, as_they_are=True
         )
-        return Meanwhile(self, engines, closes=False)
+        return Meanwhile(self, engines)
 
     def _engines_at(self, url: str | URL) -> Engines:
         found = read_url(url)
@@ -284,10 +284,9 @@ class Database:
 class Meanwhile:
     """Other engines for a ``Database``, as a ``with`` or ``async with`` block."""
 
-    def __init__(self, database: Database, engines: Engines, *, closes: bool) -> None:
+    def __init__(self, database: Database, engines: Engines) -> None:
         self._database = database
         self._engines = engines
-        self._closes = closes
         self._before: Engines | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -302,8 +301,7 @@ class Meanwhile:
         traceback: TracebackType | None,
     ) -> None:
         self._leave()
-        if self._closes:
-            self._closing = self._engines.close_now()
+        self._closing = self._engines.close_now()
 
     async def __aenter__(self) -> Database:
         return self.__enter__()
@@ -315,8 +313,7 @@ class Meanwhile:
         traceback: TracebackType | None,
     ) -> None:
         self._leave()
-        if self._closes:
-            await self._engines.close()
+        await self._engines.close()
 
     def _leave(self) -> None:
         assert self._before is not None

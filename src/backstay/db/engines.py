@@ -269,6 +269,7 @@ class Engines:
         if self.dialect == "sqlite":
             # Sessions for threads are opened in one thread and may be committed in another.
             connect_args |= {"timeout": self._busy_timeout_s, "check_same_thread": False}
+            connect_args["factory"] = _Connection
             # What SQLAlchemy takes for files by itself, but not every version for async ones.
             options["poolclass"] = pool
         options |= self._options
@@ -283,6 +284,21 @@ class Engines:
         elif "pool_pre_ping" not in self._options and "poolclass" not in self._options:
             # A server that was restarted is noticed when a connection is taken, not in the middle.
             watch_connections(engine)
+
+
+class _Connection(sqlite3.Connection):
+    """Its transaction is over when it is closed.
+
+    SQLite keeps it, and the write lock, until the last cursor is gone; and a request that was
+    cancelled has cursors in its traceback for as long as somebody keeps that.
+    """
+
+    def close(self) -> None:
+        try:
+            if self.in_transaction:
+                self.rollback()
+        finally:
+            super().close()
 
 
 def _within(engine: Engine, call: Callable[[Connection], T]) -> T:

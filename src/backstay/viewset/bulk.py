@@ -40,7 +40,7 @@ class ViewSetBulk(GenericViewSet):
     def bulk_create(self) -> Any:
         """Make the POST route: a list of new items."""
         plan = self.plan
-        alone = plan.writes_alone and not self.overrides(
+        alone = plan.may_commit_unread(self.create_model) and not self.overrides(
             "db_create", "_to_db_item", "visible", "own_values", "before_commit", "after_commit"
         )
 

@@ -29,7 +29,7 @@ class ViewSetCreate(GenericViewSet):
     def create(self) -> Any:
         """Make the route. Override it to make another one, with ``@self.router.post(...)``."""
         plan = self.plan
-        alone = plan.writes_alone and not self.overrides(
+        alone = plan.may_commit_unread(self.create_model) and not self.overrides(
             "db_create", "_to_db_item", "visible", "own_values", "before_commit", "after_commit"
         )
 

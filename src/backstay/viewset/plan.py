@@ -242,6 +242,15 @@ class Plan:
         """Whether an item can be written by one statement that also returns the answer."""
         return self._is_simple and self.projection.plain and not self._view.deep_schema
 
+    def may_commit_unread(self, own_model: type[BaseModel] | None) -> bool:
+        """Whether an item may be committed before it was read through the output schema.
+
+        Not if what was sent may be what the schema refuses: it has a say about all fields together,
+        or clients send something of the class's own making. A row that cannot be shown would make
+        every list that it is in an error.
+        """
+        return self.writes_alone and not self.projection.judges and own_model is None
+
     @property
     def deletes_alone(self) -> bool:
         """Whether an item can be deleted by one statement: nothing declared depends on it."""

@@ -93,7 +93,7 @@ class Routes:
             dependencies=list(view.dependencies),
             summary=summary,
             description=f"{self._about}{description}",
-            responses={**{status: PROBLEM_RESPONSES[status] for status in (*problems, 422)}},
+            responses={**{status: PROBLEM_RESPONSES[status] for status in (*problems, 422, 503)}},
             generate_unique_id_function=operation_id,
             **options,
         )
@@ -115,7 +115,7 @@ class Routes:
         options = {
             "name": f"{self._resource}.{name}",
             "generate_unique_id_function": operation_id,
-            "responses": {422: PROBLEM_RESPONSES[422]},
+            "responses": {each: PROBLEM_RESPONSES[each] for each in (422, 503)},
             **action.options,
         }
         options["tags"] = [*view.tags, *options.get("tags", ())]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,7 +11,6 @@ from backstay.viewset.access import Access
 from backstay.viewset.answers import item_answer
 from backstay.viewset.changes import OWN_VALUES
 from backstay.viewset.generic import GenericViewSet
-from backstay.viewset.problems import explained
 from backstay.viewset.signatures import (
     body,
     ctx_parameter,
@@ -51,13 +49,11 @@ class ViewSetUpdate(GenericViewSet):
 
     def _changing(self, verb: str, method: str, model: Any, does: str, says: str) -> Any:
         plan = self.plan
-        alone = (
-            plan.writes_alone
-            and not plan.projection.judges
-            and not self.overrides(
-                *("db_update", "visible", "own_values", "check_object"),
-                *("before_commit", "after_commit"),
-            )
+        alone = plan.may_commit_unread(
+            self.patch_model if verb == "patch" else self.update_model
+        ) and not self.overrides(
+            *("db_update", "visible", "own_values", "check_object"),
+            *("before_commit", "after_commit"),
         )
 
         async def update_item(
@@ -72,11 +68,7 @@ class ViewSetUpdate(GenericViewSet):
             obj = await self.change(access.ctx).update(item_id, item, if_match)
             if isinstance(obj, self.db_model):
                 obj = await plan.written(access, obj)
-            try:
-                return item_answer(plan, obj)
-            except ValidationError as error:
-                # The parts that were sent are each right, and do not fit those that were there.
-                raise explained(error.errors()) from error
+            return item_answer(plan, obj)
 
         parameters = [
             request_parameter(),
