@@ -1,6 +1,7 @@
 """A connection that died in the pool is replaced, and the server is hardly ever asked."""
 
 import asyncio
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from backstay.db.liveness import watch_connections
 from tests.jobs.desks import POSTGRES, needs_postgres
-from tests.support import async_test
+from tests.support import PATIENCE_S, async_test
 
 pytestmark = needs_postgres
 
@@ -119,8 +120,10 @@ async def test_a_connection_that_has_been_told_something_is_asked_and_kept(
             pid = (await connection.execute(PID)).scalar_one()
             await connection.execute(text("LISTEN liveness"))
             await connection.commit()
+            number = (await connection.get_raw_connection()).driver_connection.fileno()  # type: ignore[union-attr]  # of psycopg
         with psycopg.connect(POSTGRES, autocommit=True) as other:
             other.execute("NOTIFY liveness")
+        assert select.select([number], [], [], PATIENCE_S)[0], "it has arrived"
         asked = count_pings(engine.sync_engine, monkeypatch)
         assert await pid_of(engine) == pid
         assert len(asked) == 1
