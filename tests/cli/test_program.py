@@ -23,6 +23,13 @@ COMMANDS = [
     *(("jobs", each) for each in ("list", "show", "retry", "cancel", "prune", "watch")),
     *(("queues", each) for each in ("list", "pause", "resume")),
     *(("widgets", each) for each in ("build", "dev")),
+    *(
+        ("db", each)
+        for each in (
+            *("init", "revision", "upgrade", "downgrade"),
+            *("stamp", "check", "current", "history"),
+        )
+    ),
 ]
 
 
@@ -91,7 +98,7 @@ def test_errors_are_a_line_and_an_exit_code(error: BaseException, code: int) -> 
 
 
 def test_the_commands_are_those_that_are_promised() -> None:
-    assert {each.name for each in program.registered_groups} == {"jobs", "queues", "widgets"}
+    assert {each.name for each in program.registered_groups} == {"db", "jobs", "queues", "widgets"}
 
 
 # ------------------------------------------------------------------ in processes of their own
