@@ -1,38 +1,18 @@
-"""fastmcp's environment: made once, of the interpreter that measures, from the package index."""
+"""fastmcp's environment."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from benchmarks.durable.home import Home
-from benchmarks.sampling import Unavailable
+from benchmarks.environments import python_with
 
 __all__ = ["fastmcp_python"]
 
-_WANTED = Path(__file__).resolve().parent / "peers.txt"
-
 
 def fastmcp_python() -> str:
-    """An interpreter that has fastmcp.
+    """An interpreter that has what ``peers.txt`` lists.
 
     Raises:
         Unavailable: it cannot be installed here.
     """
-    version = ".".join(map(str, sys.version_info[:3]))
-    folder = Home().folder / f"widgets-{version}"
-    python = folder / "bin" / "python"
-    stamp = folder / ".ready"
-    wanted = _WANTED.read_text()
-    if not stamp.is_file() or stamp.read_text() != wanted:
-        print("widgets: installing fastmcp into an environment of its own", flush=True)
-        try:
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            subprocess.run(
-                [python, "-m", "pip", "install", "--quiet", "--upgrade", "-r", _WANTED], check=True
-            )
-        except (OSError, subprocess.CalledProcessError) as failure:
-            raise Unavailable(f"widgets: fastmcp cannot be installed: {failure}") from failure
-        stamp.write_text(wanted)
-    return str(python)
+    return python_with(Path(__file__).resolve().parent / "peers.txt", "widgets")

@@ -139,6 +139,8 @@ def test_a_configuration_that_is_not_there_is_missed(tmp_path: Path) -> None:
 
 def test_logging_is_left_as_it_was(project: Project, caplog: pytest.LogCaptureFixture) -> None:
     project.write("pass")
+    # Said here, because another project's alembic.ini may have set it in this process before.
+    caplog.set_level(logging.WARNING, logger="alembic.runtime.migration")
     logger, root = logging.getLogger("alembic.runtime.migration"), logging.getLogger()
     before: list[Any] = [logger.level, logger.propagate, list(logger.handlers), list(root.handlers)]
     assert len(Migrations().upgrade()) == 1

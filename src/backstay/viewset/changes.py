@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import raiseload
 
-from backstay.errors import ContextClosed, ItemForbidden, VersionMismatch
+from backstay.errors import ContextClosed, ItemForbidden
 from backstay.viewset.access import orm_of, outcome_of
-from backstay.viewset.versions import etag_of, matches
 
 if TYPE_CHECKING:
     from backstay.context import Context
@@ -153,15 +152,8 @@ class Change:
 
     def _require_match(self, obj: Any, if_match: str | None) -> Any:
         plan = self._plan
-        if plan.version is None:
-            return None
-        version = getattr(obj, plan.version.key)
-        if if_match is not None and not matches(if_match, etag_of(version)):
-            raise VersionMismatch(
-                f"The {self._plan.names.noun} has been changed meanwhile: its version is "
-                f"{etag_of(version)}, not {if_match}. Read it again and repeat your change."
-            )
-        return version
+        plan.require_match(obj, if_match)
+        return None if plan.version is None else getattr(obj, plan.version.key)
 
 
 def _once_committed(ctx: Context, call: Callable[[], Awaitable[object]]) -> None:

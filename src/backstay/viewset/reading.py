@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from fastapi.dependencies.utils import get_dependant
 from fastapi.params import Depends
@@ -11,6 +12,7 @@ from sqlalchemy import ColumnElement
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backstay.app import Backstay
 from backstay.viewset.access import Access, outcome_of
 from backstay.viewset.answers import item_answer, json_answer
 from backstay.viewset.cursors import Cursors, audience_of
@@ -65,6 +67,7 @@ class ViewSetList(GenericViewSet):
             also=_queried_by(self.dependencies),
         )
         walks = isinstance(pages, CursorPaginator)
+        signers: WeakKeyDictionary[Backstay, Cursors] = WeakKeyDictionary()
         knows_who = self.overrides("visible")
 
         async def list_items(request: Request, **_: Any) -> Response:
@@ -79,20 +82,18 @@ class ViewSetList(GenericViewSet):
                 where = await plan.conditions(access.ctx)
                 who = None if access.ctx.user is None else access.ctx.user.subject
             question = Question(
-                base=plan.select, order=order, values=values, filters=filters, where=where
-            )
-            if walks:
-                question = Question(
-                    base=plan.select,
-                    order=order,
-                    values=values,
-                    filters=filters,
-                    where=where,
-                    cursors=Cursors.from_settings(access.app.settings, clock=access.app.clock),
-                    audience=audience_of(
-                        request.scope["path"], plan.filters.describe(values), order.text, who
-                    ),
+                base=plan.select,
+                order=order,
+                values=values,
+                filters=filters,
+                where=where,
+                cursors=_cursors(signers, access.app) if walks else None,
+                audience=audience_of(
+                    request.scope["path"], plan.filters.describe(values), order.text, who
                 )
+                if walks
+                else "",
+            )
             page = await _read(access, plan, pages.window(question))
             return json_answer(_dumped(plan, pages, page), headers=page.headers(sent))
 
@@ -150,6 +151,14 @@ class ViewSetRetrieve(GenericViewSet):
             response_model=self.pydantic_model,
             problems=(403, 404) if checks else (404,),
         )
+
+
+def _cursors(signers: MutableMapping[Backstay, Cursors], app: Backstay) -> Cursors:
+    """What signs an app's cursors: made of its settings once, and not for every request."""
+    found = signers.get(app)
+    if found is None:
+        found = signers[app] = Cursors.from_settings(app.settings, clock=app.clock)
+    return found
 
 
 async def _read(access: Access, plan: Any, window: Window) -> Page:
