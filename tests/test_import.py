@@ -62,6 +62,7 @@ def test_importing_backstay_opens_no_door() -> None:
         "backstay.context",
         "backstay.errors",
         "backstay.log",
+        "backstay.observation",
         "backstay.part",
         "backstay.settings",
     ]

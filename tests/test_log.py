@@ -20,7 +20,9 @@ from backstay.log import (
     JsonFormatter,
     configure_logging,
     correlation_id,
+    json_line,
     sane_correlation_id,
+    trace_ids,
 )
 
 STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -309,3 +311,49 @@ def test_the_servers_loggers_speak_through_the_same_handler() -> None:
     server.info("GET / 200")
     assert own.getvalue() == ""
     assert parsed(stream.getvalue())["message"] == "GET / 200"
+
+
+# ---------------------------------------------------------------------- traces
+
+
+def test_lines_in_a_sampled_span_have_its_ids() -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    stream = io.StringIO()
+    logger = logging.Logger("traced")
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(CorrelationFilter())
+    handler.setFormatter(JsonFormatter())
+    logger.addHandler(handler)
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("x")
+    with tracer.start_as_current_span("work") as span:
+        logger.info("inside")
+        logger.info("inside", extra={"trace_id": "mine"})
+    logger.info("outside")
+    inside, own, outside = map(json.loads, stream.getvalue().splitlines())
+    context = span.get_span_context()
+    assert inside["trace_id"] == f"{context.trace_id:032x}"
+    assert inside["span_id"] == f"{context.span_id:016x}"
+    assert own["trace_id"] == "mine"
+    assert "span_id" not in own
+    assert "trace_id" not in outside
+
+
+def test_a_span_that_nobody_could_look_up_has_no_ids() -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+    tracer = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False).get_tracer("x")
+    with tracer.start_as_current_span("work"):
+        assert trace_ids() is None
+
+
+def test_without_opentelemetry_there_are_no_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    assert trace_ids() is None
+
+
+def test_any_mapping_is_a_line() -> None:
+    odd = {"a": float("nan"), "b": object, "c": "\udcff\n"}
+    assert json.loads(json_line(odd))["a"] == "nan"
+    assert "\n" not in json_line(odd)

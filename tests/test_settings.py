@@ -148,3 +148,25 @@ def test_there_is_no_way_to_change_a_setting() -> None:
     settings: Any = Settings({"A": 1})
     with pytest.raises(TypeError):
         settings["A"] = 2
+
+
+def test_a_default_counts_only_where_no_source_has_a_value() -> None:
+    settings = Settings({"GIVEN": "given"}, environ={"FOUND": "found"})
+    for name in ("GIVEN", "FOUND", "NEITHER"):
+        settings.set_default(name, "default")
+    assert [settings[name] for name in ("GIVEN", "FOUND", "NEITHER")] == [
+        "given",
+        "found",
+        "default",
+    ]
+    assert "NEITHER" in settings
+    assert "OTHER" not in settings
+
+
+def test_a_model_without_the_field_leaves_it_to_the_default() -> None:
+    class Model:
+        given = 1
+
+    settings = Settings(Model())
+    settings.set_default("BACKSTAY_SECRET_KEY", "default")
+    assert settings["BACKSTAY_SECRET_KEY"] == "default"

@@ -111,7 +111,7 @@ class Side:
                 "BACKSTAY_STATE": "memory://",
             },
         )
-        self._clock = (~self._process.pid << 3) | 2  # see benchmarks.requests
+        self._clock = (~self._process.pid << 3) | 2  # see benchmarks.side_by_side
         self._callers: Callers | None = None
 
     def wait_until_up(self) -> None:

@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from typing import Any, TypeVar
 
 from backstay.clock import Clock, SystemClock
 from backstay.context import Context, Origin, Work
 from backstay.errors import AlreadyInstalled, NotInstalled
+from backstay.observation import Kind, Observation, Observer
 from backstay.part import Part
 from backstay.settings import Settings
 
 __all__ = ["Backstay"]
 
 EarlyAnswer = Callable[
-    [MutableMapping[str, Any], Callable[[Any], Awaitable[None]], Iterable[tuple[bytes, bytes]]],
-    Awaitable[bool],
+    [MutableMapping[str, Any], Callable[[Any], Awaitable[None]]], Awaitable[bool]
 ]
-"""Takes an ASGI scope, ``send``, and headers that go with every answer."""
+"""Takes an ASGI scope and ``send``; says whether it has answered."""
+
+Layer = Callable[[Any], Any]
+"""Takes an ASGI app and returns one that stands around it."""
 
 ContextT = TypeVar("ContextT", bound=Context)
 
 _SWITCHES = {
+    "auth": "mount_auth(app) of a class below backstay.auth.BaseAuthJWT",
     "cache": "backstay.cache.add_cache(app)",
     "db": "backstay.db.add_database(app, url)",
     "durable": "backstay.tasks.add_tasks(app)",
+    "events": "backstay.events.add_events(app)",
     "job": "backstay.tasks.add_tasks(app)",
+    "limits": "backstay.limits.add_limits(app)",
+    "pattern": "backstay.pattern.base_pattern(app)",
     "state": "backstay.state.add_state(app)",
     "tasks": "backstay.tasks.add_tasks(app)",
+    "telemetry": "backstay.telemetry.add_telemetry(app)",
 }
 
 
@@ -42,9 +58,18 @@ class Backstay:
 
     Attributes:
         state: what the app's lifespan yielded, ``None`` before it has.
-        knows_users: whether a verifier finds out who sends requests.
         early: asked before anything else about a request over HTTP; whether it has answered.
         door: the ASGI app that requests go in by, ``None`` before there was one.
+        app_state: the ``state`` of the app (Starlette's), ``None`` before it was installed.
+        correlation_header: the request and response header of the correlation id.
+        verifier: who finds out who sends a request (a ``UserVerifier``), ``None`` for nobody.
+        trusted_proxies: the networks (``ipaddress``) whose word about a client's address counts.
+        answer_headers: headers that go with every answer which does not have them; names in lower
+            case. ``vary`` goes with those that have one, too.
+        page_headers: more for answers that are pages, by the request's ASGI scope; they win over
+            ``answer_headers``. ``None``: none.
+        tells_time: whether answers say how long they took (``Server-Timing``).
+        layers: what ``add_layer`` was given.
         serves: whether this process answers requests; ``False`` in one that only runs jobs.
     """
 
@@ -61,11 +86,24 @@ class Backstay:
         self._parts: dict[str, Part] = {}
         self._open: list[Part] = []
         self.started = False
-        self.knows_users = False
         self.early: EarlyAnswer | None = None
         self.door: Any = None
+        self.app_state: Any = None
+        self.correlation_header = "X-Request-ID"
+        self.verifier: Any = None
+        self.trusted_proxies: Sequence[Any] = ()
+        self.answer_headers: Sequence[tuple[bytes, bytes]] = ()
+        self.page_headers: Callable[[Any], Sequence[tuple[bytes, bytes]]] | None = None
+        self.tells_time = False
+        self.layers: list[tuple[frozenset[bytes], bool, Layer]] = []
+        self._observers: dict[Kind, tuple[Observer, ...]] = {}
         self.serves = True
         self.state: Mapping[str, Any] | None = None
+
+    @property
+    def knows_users(self) -> bool:
+        """Whether a verifier finds out who sends requests."""
+        return self.verifier is not None
 
     def add(self, part: Part, *, first: bool = False) -> None:
         """Switch a part on.
@@ -119,6 +157,76 @@ class Backstay:
             f"a Context has no attribute {attribute!r}; this app's parts are: "
             f"{', '.join(self._parts) or 'none'}"
         )
+
+    def add_layer(
+        self, layer: Layer, *, headers: Iterable[str], beyond_http1: bool = False
+    ) -> None:
+        """Put an ASGI middleware around the whole app, for requests that have certain headers.
+
+        All others do not pass it, so it costs them nothing. It stands outside of the app's own
+        middlewares and error answers; what is added later stands further out.
+
+        Args:
+            layer: makes the middleware of the app within. It may be called several times.
+            headers: requests that have one of these pass through it.
+            beyond_http1: so do all that do not come by HTTP/1: later versions announce less.
+
+        Raises:
+            RuntimeError: the app has begun to answer.
+        """
+        if self.door is not None:
+            raise RuntimeError(
+                "add_layer() came after the app had begun to answer; call it where the app is made"
+            )
+        names = frozenset(name.lower().encode("ascii") for name in headers)
+        self.layers.append((names, beyond_http1, layer))
+
+    def add_observer(self, observer: Observer) -> None:
+        """Let ``observer`` know what the app does from now on."""
+        self._observers = {
+            **self._observers,
+            **{kind: (*self._observers.get(kind, ()), observer) for kind in observer.kinds},
+        }
+
+    def observe(
+        self,
+        kind: Kind,
+        name: str,
+        correlation_id: str | None,
+        *,
+        link: str | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> Observation | None:
+        """Something begins. For whoever runs it; ``end`` of what this returns says that it is over.
+
+        Args:
+            kind: what it is.
+            name: what it is called.
+            correlation_id: of the work it belongs to.
+            link: the ``traceparent`` of what scheduled it elsewhere.
+            facts: more about it.
+
+        Returns:
+            ``None`` if nobody wants to know.
+        """
+        observers = self._observers.get(kind)
+        if observers is None:
+            return None
+        return Observation(
+            observers, self.clock, kind, name, correlation_id, link=link, facts=facts
+        )
+
+    def is_observed(self, kind: Kind) -> bool:
+        """Whether anybody wants to know about that kind: ``observe`` would return something."""
+        return kind in self._observers
+
+    def link(self) -> str | None:
+        """The ``traceparent`` of what runs now, for work that is sent elsewhere; ``None`` without."""
+        for observers in self._observers.values():
+            for each in observers:
+                if (found := each.link()) is not None:
+                    return found
+        return None
 
     def covers(self, other: Backstay) -> bool:
         """Whether this app has every part that ``other`` has."""

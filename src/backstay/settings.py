@@ -31,6 +31,7 @@ class Settings:
         fallback: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self._sources: tuple[Callable[[], Mapping[str, Any]], ...]
+        self._defaults: dict[str, Any] = {}
         if given is None or isinstance(given, Mapping):
             values: Mapping[str, Any] = {} if given is None else given
             self._load_fallback = fallback
@@ -59,7 +60,7 @@ class Settings:
             values = source()
             if name in values:
                 return _revealed(values[name])
-        return default
+        return _revealed(self._defaults.get(name, default))
 
     def require(self, name: str) -> Any:
         """Like ``get``, but a missing value is an error.
@@ -78,8 +79,17 @@ class Settings:
 
     __getitem__ = require
 
+    def set_default(self, name: str, value: Any) -> None:
+        """Give ``name`` a value for when no source has one. For parts that are told it elsewhere.
+
+        Args:
+            name: which setting.
+            value: what it is, unless a source knows better.
+        """
+        self._defaults[name] = value
+
     def __contains__(self, name: str) -> bool:
-        return any(name in source() for source in self._sources)
+        return any(name in source() for source in self._sources) or name in self._defaults
 
     def __repr__(self) -> str:
         # Values may be secrets; a repr ends up in logs.

@@ -43,6 +43,12 @@ def test_the_reason_is_short_however_long_the_claims_are() -> None:
         assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize("again", ['"sub":"eve"', '"\\u0073ub":"eve"', '"a":{"b":1,"b":1}'])
+def test_what_is_said_twice_is_believed_not_at_all(again: str) -> None:
+    with pytest.raises(BadToken, match="says something twice"):
+        read(payload().replace(b"{", b"{" + again.encode() + b",", 1))
+
+
 @given(st.binary())
 def test_bytes_that_nobody_meant_are_a_bad_token(data: bytes) -> None:
     with pytest.raises(BadToken):

@@ -10,8 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from benchmarks.peers import has_fastapi_tasks
-from benchmarks.sampling import ROOT, estimate
+from benchmarks.sampling import ROOT, estimate, run_fresh
 from benchmarks.served import APPS
+from benchmarks.service_apps import SERVICE_APPS
 
 HERE = [
     pytest.param(name, marks=pytest.mark.skipif(not has_fastapi_tasks(), reason="a peer's app"))
@@ -63,7 +64,9 @@ def test_a_benchmark_prints_a_table_and_keeps_its_samples(
 
 def test_an_unknown_benchmark_is_refused(tmp_path: Path) -> None:
     """A misspelt name says which names there are."""
-    with pytest.raises(AssertionError, match="'schedule', 'requests', 'memory', 'imports'"):
+    with pytest.raises(
+        AssertionError, match="'schedule', 'requests', 'service', 'memory', 'imports'"
+    ):
         run("shedule", results=tmp_path)
 
 
@@ -72,6 +75,27 @@ def test_every_app_that_is_measured_answers(name: str) -> None:
     """A mode that answered with an error would measure something else."""
     with TestClient(APPS[name]()) as client:
         assert client.get("/x").json() == {"ok": True}
+
+
+@pytest.mark.parametrize("name", SERVICE_APPS)
+def test_every_service_that_is_measured_answers(name: str) -> None:
+    """With the headers that it is asked with, for an error would cost something else."""
+    with TestClient(SERVICE_APPS[name]()) as client:
+        if name == "base_pattern, jwt_auth":
+            assert client.get("/x").status_code == 401
+            assert client.portal is not None
+            grant = client.portal.call(client.app.state.auth_jwt.issue, "ada")  # type: ignore[attr-defined]  # FastAPI's
+            client.headers["authorization"] = f"Bearer {grant.access_token}"
+        assert client.get("/x").json() == {"ok": True}
+
+
+def test_tokens_are_verified_in_a_process_of_their_own() -> None:
+    """Both sides say how long a token took."""
+    found = run_fresh("benchmarks.service", 1, 0)
+    assert {name: len(turns) for name, turns in found.items()} == {
+        "backstay": 1,
+        "joserfc by hand": 1,
+    }
 
 
 def test_the_interval_holds_the_median() -> None:

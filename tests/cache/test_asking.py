@@ -967,3 +967,22 @@ async def test_a_tag_that_names_no_parameter_is_told_at_the_first_request_at_the
 
     with pytest.raises(BadCache, match=r"name \['item_id'\], which are no parameters of it"):
         await sent_by(app, a_scope("/a"))
+
+
+@pytest.mark.parametrize("status", [True, None, False])
+@async_test
+async def test_an_app_whose_cache_status_is_false_keeps_nothing(status: bool | None) -> None:
+    app, _ = an_app()
+    app.state.CACHE_STATUS = status
+    runs: list[int] = []
+
+    @app.get("/a")
+    @cache_redis(None, 60)
+    async def handler() -> int:
+        runs.append(1)
+        return len(runs)
+
+    async with asking(app) as client:
+        said = [(await client.get("/a")).headers["x-cache"] for _ in range(2)]
+    assert said == (["BYPASS", "BYPASS"] if status is False else ["MISS", "HIT"])
+    assert len(runs) == (2 if status is False else 1)

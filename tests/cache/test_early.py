@@ -451,3 +451,15 @@ async def test_it_works_over_redis_in_one_trip() -> None:
             await sent_by(front, a_scope("/a"))
         assert (len(runs), len(front.went_in)) == (2, 2)
         await client.aclose()
+
+
+@async_test
+async def test_an_app_whose_cache_status_is_false_answers_nothing_before_routing() -> None:
+    app, _ = an_app()
+    runs, front = counting(app), Front(app)
+    async with asking(app):
+        for status in (True, True, False, False, None):
+            app.state.CACHE_STATUS = status
+            await sent_by(front, a_scope("/a"))
+    assert front.went_in == ["/a"] * 3
+    assert runs == ["/a"] * 3

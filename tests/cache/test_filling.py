@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 
 import pytest
+from fastapi import FastAPI
 
 from backstay.cache import Cache, Fill, Outcome
 from backstay.cache.outcome import Status
-from backstay.testing import FakeClock
+from backstay.observation import Kind
+from backstay.testing import FakeClock, running
 from tests.cache.fakes import Maker, Shaky, filled
+from tests.observing import watched
 from tests.support import async_test
 
 REQUEST: ContextVar[str | None] = ContextVar("request", default=None)
@@ -439,3 +442,25 @@ async def test_a_client_that_leaves_while_it_locks_leaves_no_lock_behind() -> No
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         assert store.inner.peek([cache._shelf.names.lock("k")]) == [None]
+
+
+@async_test
+async def test_making_a_value_is_seen_by_whoever_observes_the_app() -> None:
+    app = FastAPI()
+    watcher = watched(app)
+    cache = Cache(clock=FakeClock())
+
+    async def fail() -> Fill:
+        raise ConnectionError("no origin")
+
+    @app.get("/")
+    async def endpoint() -> None:
+        await filled(cache, Maker(), key="price:1")
+        await filled(cache, Maker(), key="price:1")
+        with pytest.raises(ConnectionError):
+            await cache.get_or_fill("rate:2", fail, ttl_s=10)
+
+    async with running(app) as client:
+        await client.get("/")
+    seen = [(each.name, each.outcome, each.error) for each in watcher.of(Kind.FILL)]
+    assert seen == [("price", "ok", None), ("rate", "failed", "ConnectionError")]

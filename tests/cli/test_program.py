@@ -21,6 +21,7 @@ COMMANDS = [
     ("top",),
     ("workers",),
     *(("jobs", each) for each in ("list", "show", "retry", "cancel", "prune", "watch")),
+    *(("events", each) for each in ("list", "show", "prune", "top")),
     *(("queues", each) for each in ("list", "pause", "resume")),
     *(("widgets", each) for each in ("build", "dev")),
     *(
@@ -98,7 +99,13 @@ def test_errors_are_a_line_and_an_exit_code(error: BaseException, code: int) -> 
 
 
 def test_the_commands_are_those_that_are_promised() -> None:
-    assert {each.name for each in program.registered_groups} == {"db", "jobs", "queues", "widgets"}
+    assert {each.name for each in program.registered_groups} == {
+        "db",
+        "events",
+        "jobs",
+        "queues",
+        "widgets",
+    }
 
 
 # ------------------------------------------------------------------ in processes of their own

@@ -370,3 +370,15 @@ def test_who_has_to_connect_by_himself_gets_the_password() -> None:
     database = Database("postgresql://shop:s%25t@h/shop")
     assert database.address.password == "s%t"
     assert repr(database) == "<Database postgresql://shop:***@h/shop>"
+
+
+@async_test
+async def test_pools_are_those_that_were_made(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/app.db")
+    assert database.pools() == {}
+    engine = database.engine
+    assert database.pools() == {"sync": engine.pool}
+    asynchronous = database.async_engine
+    assert database.pools() == {"sync": engine.pool, "async": asynchronous.pool}
+    await database.close()
+    assert database.pools() == {}

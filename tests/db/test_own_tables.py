@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from backstay.auth.database_store import DatabaseAuthStore
 from backstay.db import MainDatabaseManager
 from backstay.db.own_tables import OwnTables
 from backstay.ledger.opening import new_ledger
@@ -111,3 +112,21 @@ def test_each_schema_has_its_own(tmp_path: Path) -> None:
             own = OwnTables(connection)
             assert "third_jobs" not in own.names()
             assert own.names(schema) == tables_of(manager, schema)
+
+
+@pytest.mark.parametrize("kind", EITHER)
+def test_those_of_sessions_and_keys_are_found_too(kind: str, tmp_path: Path) -> None:
+    with furnished(kind, tmp_path) as manager:
+        before = tables_of(manager)
+
+        @async_test
+        async def guard() -> None:
+            for prefix in ("backstay_", "second_"):
+                await DatabaseAuthStore(manager.database, prefix=prefix).open()
+            await manager.database.close()
+
+        guard()
+        made = tables_of(manager) - before
+        assert len(made) == 2 * 5
+        with manager.engine.connect() as connection:
+            assert OwnTables(connection).names() >= made

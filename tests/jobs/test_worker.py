@@ -16,6 +16,7 @@ from backstay.jobs.part import DurablePart
 from backstay.jobs.worker import Worker
 from backstay.jobs.worker_part import WorkerPart
 from backstay.ledger.rows import Finish, NewJob
+from backstay.observation import Kind
 from backstay.tasks import (
     Cancel,
     Discard,
@@ -30,7 +31,8 @@ from backstay.tasks import (
     task,
 )
 from backstay.testing import FakeClock, RunningApp, drain, enqueued, running
-from backstay.web import install, installed
+from backstay.web import Ctx, install, installed
+from tests.observing import watched
 from tests.support import async_test
 
 AT_ONCE = Retry(attempts=3, backoff="constant", base_s=0, jitter=False)
@@ -708,3 +710,52 @@ def test_the_app_is_the_workers(tmp_path: Any) -> None:
     part = installed(app).part("job")
     assert isinstance(part, WorkerPart)
     assert part.worker is None
+
+
+@async_test
+async def test_each_attempt_is_seen_with_what_came_of_it() -> None:
+    @task(retry=Retry(attempts=2, backoff="constant", base_s=0, jitter=False))
+    async def ends(how: str) -> None:
+        match how:
+            case "fails":
+                raise ConnectionError("no route")
+            case "is dropped":
+                raise Discard("not wanted")
+            case "is called off":
+                raise Cancel("nobody asks any more")
+
+    app = make_app()
+    watcher = watched(app)
+    async with running(app) as client:
+        for how in ("works", "fails", "is dropped", "is called off"):
+            job = await client.durable.enqueue(ends, how)
+            await job.wait()
+    seen = [(each.outcome, each.error, each.facts["attempt"]) for each in watcher.of(Kind.JOB)]
+    assert seen == [
+        ("ok", None, 1),
+        ("retried", "ConnectionError", 1),
+        ("failed", "ConnectionError", 2),
+        ("discarded", "Discard", 1),
+        ("cancelled", "Cancel", 1),
+    ]
+    assert {each.facts["queue"] for each in watcher.of(Kind.JOB)} == {"default"}
+
+
+@async_test
+async def test_a_job_is_linked_to_what_scheduled_it() -> None:
+    @task
+    async def work() -> None: ...
+
+    app = make_app()
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    watcher = watched(app, parent)
+
+    @app.post("/")
+    async def endpoint(ctx: Ctx) -> None:
+        ctx.tasks.durable.schedule(work)
+
+    async with running(app) as client:
+        answer = await client.post("/")
+        await drain(client)
+    [seen] = watcher.of(Kind.JOB)
+    assert (seen.link, seen.correlation_id) == (parent, answer.headers["X-Request-ID"])

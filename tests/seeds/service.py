@@ -21,8 +21,8 @@ from tests.jobs.desks import needs_postgres
 __all__ = ["ALICE", "BOB", "Service", "both", "serving"]
 
 PACKAGE = "tests.seeds.accelerator"
-ALICE = {"authorization": "Bearer token-of-alice"}
-BOB = {"authorization": "Bearer token-of-bob"}
+ALICE, BOB = "alice", "bob"
+SECRET_KEY = "kN5v0Yw2_Qm8rT1xLz7cHs4bJf9GdUa3Ee6iPoRy"
 
 both = pytest.mark.parametrize(
     "database", ["sqlite", pytest.param("postgresql", marks=needs_postgres)]
@@ -64,6 +64,13 @@ class Service:
     def manager(self) -> Any:
         return self["core.db"].DatabaseManager
 
+    async def as_user(self, name: str) -> dict[str, str]:
+        """The headers of somebody who has logged in."""
+        form = {"username": name, "password": f"password-of-{name}"}
+        answer = await self.client.post("/token", data=form)
+        assert answer.status_code == 200, answer.text
+        return {"authorization": f"Bearer {answer.json()['access_token']}"}
+
     async def put(self, *rows: object) -> None:
         """Rows, behind the service's back."""
         async with self.manager.asession() as session:
@@ -84,10 +91,19 @@ async def serving(
     redis_url: str = "",
     root: str = "",
     raise_app_exceptions: bool = True,
+    debug: bool = False,
 ) -> AsyncIterator[Service]:
     """The service on an empty database of that kind; ``prepare`` may add to it before it starts."""
     with at(database, folder) as url:
-        service = Service({"DATABASE_URL": url, "REDIS_URL": redis_url, "ROOT": root})
+        service = Service(
+            {
+                "DATABASE_URL": url,
+                "REDIS_URL": redis_url,
+                "ROOT": root,
+                "SECRET_KEY": SECRET_KEY,
+                "DEBUG": "1" if debug else "0",
+            }
+        )
         await service.manager.acreate_all()
         prepare(service)
         async with running(service.app, raise_app_exceptions=raise_app_exceptions) as client:

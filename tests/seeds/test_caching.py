@@ -75,10 +75,11 @@ async def test_what_is_kept_has_gone_through_response_model(tmp_path: Path) -> N
 @async_test
 async def test_nobody_is_given_what_was_kept_for_somebody_else(tmp_path: Path) -> None:
     async with serving("sqlite", tmp_path) as service:
+        logins = {name: await service.as_user(name) for name in (ALICE, BOB)}
         for expected in ("MISS", "HIT"):
-            for headers, login in ((ALICE, "alice"), (BOB, "bob")):
+            for name, headers in logins.items():
                 answer = await service.client.get("/cached/me", headers=headers)
-                assert (answer.headers["x-cache"], answer.json()) == (expected, {"login": login})
+                assert (answer.headers["x-cache"], answer.json()) == (expected, {"login": name})
         assert (await service.client.get("/cached/me")).status_code == 401
 
 

@@ -50,7 +50,7 @@ async def test_no_answer_has_a_column_that_the_schema_does_not_have(
         await service.put(
             file, ada(service), models.TaskExecution(id=1, task=models.Task(name="t"))
         )
-        client.headers.update(ALICE)
+        client.headers.update(await service.as_user(ALICE))
         for path in (
             *("/paged", "/paged/1", "/plain", "/plain/1", "/api/v1/user", "/api/v1/user/1"),
             *("/api/v1/file", f"/api/v1/file/{file.uid}", f"/cached/files/{file.uid}"),

@@ -78,7 +78,7 @@ async def test_changing_or_deleting_what_is_not_there_is_answered_with_404(
 ) -> None:
     async with serving(database, tmp_path, prepare=with_collections) as service:
         client = service.client
-        client.headers.update(ALICE)
+        client.headers.update(await service.as_user(ALICE))
         for place, body in (
             ("/plain/7", ADA),
             ("/deep/7", ADA),
@@ -208,7 +208,7 @@ async def test_a_deep_change_leaves_alone_what_was_not_sent_and_writes_collectio
 ) -> None:
     async with serving(database, tmp_path) as service:
         models, client = service.models, service.client
-        client.headers.update(ALICE)
+        client.headers.update(await service.as_user(ALICE))
         execution = models.TaskExecution(
             note="kept",
             secret_rate=9,
@@ -250,7 +250,7 @@ async def test_a_row_that_others_refer_to_is_not_changed_by_way_of_them(
 ) -> None:
     async with serving(database, tmp_path) as service:
         models, client = service.models, service.client
-        client.headers.update(ALICE)
+        client.headers.update(await service.as_user(ALICE))
         await service.put(models.TaskExecution(id=1, task=models.Task(id=1, name="shared")))
         answer = await client.patch(
             "/api/v1/taskexecution/1", json={"task": {"id": 1, "name": "renamed"}}

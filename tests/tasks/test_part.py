@@ -1,5 +1,6 @@
 """Tasks as a part of an app."""
 
+import asyncio
 import math
 from typing import Any
 
@@ -9,7 +10,9 @@ from fastapi import FastAPI
 from backstay import Origin
 from backstay.errors import TasksClosed
 from backstay.tasks import TaskConfig, add_tasks
+from backstay.testing import running
 from backstay.web import installed
+from tests.support import async_test
 
 
 @pytest.mark.parametrize(
@@ -38,3 +41,19 @@ def test_tasks_outside_requests_need_a_running_app() -> None:
     ctx = installed(app).open(Origin.SCRIPT)
     with pytest.raises(TasksClosed, match="has not started"):
         ctx.tasks.schedule(print)
+
+
+@async_test
+async def test_a_part_says_how_many_tasks_wait() -> None:
+    app = FastAPI()
+    add_tasks(app, max_running=1)
+    gate = asyncio.Event()
+    part = app.state.backstay.part("tasks")
+    assert part.pending == 0
+    async with running(app) as client:
+        for _ in range(3):
+            client.tasks.schedule(gate.wait)
+        assert part.pending == 2
+        gate.set()
+        await client.tasks.settle()
+        assert part.pending == 0

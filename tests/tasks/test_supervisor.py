@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from backstay import current_context
 from backstay.errors import TaskCancelled, TaskCrashed, TaskTimeout
+from backstay.observation import Kind
 from backstay.tasks import (
     Cancelled,
     Failed,
@@ -24,6 +25,7 @@ from backstay.tasks import (
 )
 from backstay.testing import FakeClock, running
 from backstay.web import install
+from tests.observing import watched
 from tests.support import async_test
 
 
@@ -626,3 +628,49 @@ async def test_started_and_finished_are_marks_with_times() -> None:
 
 async def _forever() -> None:
     await asyncio.get_running_loop().create_future()
+
+
+@async_test
+async def test_each_task_is_seen_with_its_end_and_the_correlation_id_of_its_request() -> None:
+    app = make_app()
+    watcher = watched(app)
+
+    async def fine() -> None: ...
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    @app.get("/")
+    async def endpoint(tasks: Tasks) -> None:
+        tasks.task(name="fine").schedule(fine)
+        tasks.after_response.task(name="odd one").schedule(fails)
+        tasks.after_response.schedule(leak_cancellation)
+
+    async with running(app) as client:
+        answer = await client.get("/")
+        await client.tasks.settle()
+    seen = {each.name: (each.outcome, each.error) for each in watcher.of(Kind.TASK)}
+    assert seen == {
+        "fine": ("ok", None),
+        "odd one": ("failed", "ValueError"),
+        "leak_cancellation": ("failed", "TaskCrashed"),
+    }
+    ids = {each.correlation_id for each in watcher.of(Kind.TASK)}
+    assert ids == {answer.headers["X-Request-ID"]}
+
+
+@async_test
+async def test_a_task_that_is_cancelled_is_seen_as_that() -> None:
+    app = make_app()
+    watcher = watched(app)
+
+    async def forever() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async with running(app) as client:
+        running_task = client.tasks.schedule(forever)
+        await running_task.started.wait()
+        running_task.cancel()
+        await running_task.wait()
+    [seen] = watcher.of(Kind.TASK)
+    assert (seen.outcome, seen.error) == ("cancelled", None)

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -22,8 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backstay import Context, current_context
 from backstay.context import current_work
 from backstay.log import correlation_id, sane_correlation_id
+from backstay.observation import Kind
 from backstay.testing import FakeClock, running
 from backstay.web import Ctx, install
+from backstay.web.exchange import Exchange
+from tests.observing import Watcher, watched
 from tests.support import async_test
 from tests.web.by_hand import ByHand
 
@@ -69,11 +72,11 @@ def make_app(**options: Any) -> FastAPI:
     async def redirect() -> RedirectResponse:
         return RedirectResponse("/ok")
 
-    @app.get("/fixed")
+    @app.get("/own")
     async def same_object() -> JSONResponse:
         return fixed
 
-    @app.get("/own")
+    @app.get("/fixed")
     async def own() -> JSONResponse:
         return JSONResponse("mine", headers={HEADER: "chosen-by-the-endpoint"})
 
@@ -510,3 +513,197 @@ async def test_context_variables_of_the_users_behave_as_without_backstay() -> No
         await client.get("/variable")
     assert seen == ["set by the dependency"]
     assert request_scoped.get(None) is None
+
+
+# ---------------------------------------------------------------------- being observed
+
+
+def make_watched_app() -> tuple[FastAPI, Watcher]:
+    app = make_app()
+
+    @app.get("/items/{item_id}")
+    async def item(item_id: int) -> int:
+        if item_id == 500:
+            raise RuntimeError("no such luck")
+        if item_id == 503:
+            raise HTTPException(503)
+        return item_id
+
+    return app, watched(app)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "outcome", "status"),
+    [
+        ("/items/1", "GET /items/{item_id}", "ok", 200),
+        ("/items/x", "GET /items/{item_id}", "ok", 422),
+        ("/items/503", "GET /items/{item_id}", "failed", 503),
+        ("/nowhere", "GET", "ok", 404),
+    ],
+)
+@async_test
+async def test_a_request_is_seen_under_its_route(
+    path: str, name: str, outcome: str, status: int
+) -> None:
+    app, watcher = make_watched_app()
+    async with running(app) as client:
+        answer = await client.get(path)
+    [seen] = watcher.of(Kind.REQUEST)
+    assert (seen.name, seen.outcome, seen.status) == (name, outcome, status)
+    assert seen.correlation_id == answer.headers[HEADER]
+    assert (seen.facts["method"], seen.facts["path"]) == ("GET", path)
+
+
+@async_test
+async def test_a_request_that_raises_is_seen_with_its_error() -> None:
+    app, watcher = make_watched_app()
+    with pytest.raises(RuntimeError, match="no such luck"):
+        await ByHand(app, "/items/500").run()
+    [seen] = watcher.of(Kind.REQUEST)
+    assert (seen.outcome, seen.error, seen.status) == ("failed", "RuntimeError", 500)
+
+
+@async_test
+async def test_what_the_client_says_of_its_trace_is_handed_on() -> None:
+    app, watcher = make_watched_app()
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with running(app) as client:
+        await client.get("/items/1", headers={"traceparent": parent})
+    assert watcher.of(Kind.REQUEST)[0].link == parent
+
+
+@async_test
+async def test_an_answer_given_before_routing_is_seen_too() -> None:
+    app = FastAPI()
+    watcher = watched(app)
+    app.state.backstay.answer_headers = [(b"x-extra", b"1")]
+
+    async def early(scope: Scope, send: Send) -> bool:
+        await send({"type": "http.response.start", "status": 203, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        return True
+
+    app.state.backstay.early = early
+    async with running(app) as client:
+        answer = await client.get("/anything")
+    [seen] = watcher.of(Kind.REQUEST)
+    assert (seen.name, seen.status, seen.outcome) == ("GET (cache)", 203, "ok")
+    assert answer.headers["x-extra"] == "1"
+
+
+@async_test
+async def test_headers_of_the_app_go_with_every_answer_that_does_not_have_them() -> None:
+    app, _ = make_watched_app()
+    app.state.backstay.answer_headers = [(b"x-frame-options", b"DENY"), (b"x-fixed", b"app")]
+
+    @app.get("/decided")
+    async def own() -> JSONResponse:
+        return JSONResponse("mine", headers={"X-Fixed": "own"})
+
+    async with running(app) as client:
+        for path in ("/ok", "/nowhere", "/items/x"):
+            headers = (await client.get(path)).headers
+            assert (headers["x-frame-options"], headers["x-fixed"]) == ("DENY", "app")
+        assert (await client.get("/decided")).headers.get_list("x-fixed") == ["own"]
+
+
+@async_test
+async def test_headers_that_a_dependency_adds_go_with_whatever_answer_is_made() -> None:
+    app = FastAPI()
+    install(app)
+
+    def add(request: Request) -> None:
+        exchange = Exchange.of(request.scope)
+        assert exchange is not None
+        exchange.add_headers([(b"x-added", b"yes")])
+
+    @app.get("/response", dependencies=[Depends(add)])
+    async def response() -> PlainTextResponse:
+        return PlainTextResponse("own")
+
+    @app.get("/error", dependencies=[Depends(add)])
+    async def error() -> None:
+        raise HTTPException(409)
+
+    async with running(app) as client:
+        for path in ("/response", "/error"):
+            assert (await client.get(path)).headers["x-added"] == "yes"
+
+
+# ---------------------------------------------------------------------- layers
+
+
+def noting(log: list[str], name: str) -> Callable[[ASGIApp], ASGIApp]:
+    """A layer that writes down who passes it."""
+
+    def layer(app: ASGIApp) -> ASGIApp:
+        async def pass_through(scope: Scope, receive: Receive, send: Send) -> None:
+            log.append(name)
+            await app(scope, receive, send)
+
+        return pass_through
+
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("headers", "passed"),
+    [
+        ({}, []),
+        ({"Origin": "https://a.example"}, ["origin"]),
+        ({"Content-Length": "0"}, ["body"]),
+        ({"Transfer-Encoding": "chunked"}, ["body"]),
+        ({"Origin": "x", "Content-Length": "0"}, ["origin", "body"]),
+    ],
+    ids=["none", "one", "another", "its other header", "both, the later one outside"],
+)
+@async_test
+async def test_a_layer_is_passed_by_requests_with_its_headers_only(
+    headers: dict[str, str], passed: list[str]
+) -> None:
+    app = make_app()
+    log: list[str] = []
+    app.state.backstay.add_layer(
+        noting(log, "body"), headers=["Content-Length", "Transfer-Encoding"]
+    )
+    app.state.backstay.add_layer(noting(log, "origin"), headers=["Origin"])
+    for path in ("/ok", "/nowhere"):
+        log.clear()
+        [start, *_] = await ByHand(app, path, headers=headers).run()
+        assert log == passed
+        assert any(name == b"x-request-id" for name, _ in start["headers"])
+
+
+@async_test
+async def test_a_layer_of_a_mounted_app_is_passed_too() -> None:
+    app, mounted = make_app(), make_app()
+    log: list[str] = []
+    mounted.state.backstay.add_layer(noting(log, "mounted"), headers=["Origin"])
+    mounted.state.backstay.answer_headers = [(b"x-mounted", b"1")]
+    app.mount("/mounted", mounted)
+    [start, *_] = await ByHand(app, "/mounted/ok", headers={"Origin": "x"}).run()
+    assert log == ["mounted"]
+    assert (b"x-mounted", b"1") in start["headers"]
+
+
+@async_test
+async def test_a_layer_comes_before_the_first_answer_or_not_at_all() -> None:
+    app = make_app()
+    async with running(app) as client:
+        await client.get("/ok")
+        with pytest.raises(RuntimeError, match="where the app is made"):
+            app.state.backstay.add_layer(noting([], "late"), headers=["Origin"])
+
+
+@async_test
+async def test_answers_say_how_long_they_took_where_that_is_asked_for() -> None:
+    app = FastAPI()
+    clock = FakeClock()
+    install(app, clock=clock).tells_time = True
+
+    @app.get("/")
+    async def endpoint() -> None:
+        await clock.advance(0.25)
+
+    async with running(app) as client:
+        assert (await client.get("/")).headers["server-timing"] == "app;dur=250.00"

@@ -21,6 +21,7 @@ from backstay import Context, Origin, current_context
 from backstay.context import Moment
 from backstay.db import add_database
 from backstay.errors import BadWidget, ClientCannot, ContextClosed, StateUnavailable
+from backstay.observation import Kind
 from backstay.state import add_state
 from backstay.tasks import add_tasks, task
 from backstay.testing import FakeClock, RunningApp, running
@@ -28,6 +29,7 @@ from backstay.web import install
 from backstay.widgets import Result, ValidationError, WidgetContext, WidgetMCPServer
 from backstay.widgets.call import DirectCaller, QuestionOpen
 from backstay.widgets.context import UserContext
+from tests.observing import Watcher
 from tests.support import async_test
 from tests.widgets.wire import MODERN, Wire, events
 
@@ -686,3 +688,27 @@ async def test_the_log_of_a_refused_call_is_no_alarm(caplog: pytest.LogCaptureFi
         await wire.call("work")
     levels = {each.levelno for each in caplog.records if each.name == "backstay.widgets"}
     assert levels == {logging.INFO}
+
+
+@async_test
+async def test_each_call_is_seen_with_what_came_of_it() -> None:
+    async def works() -> str:
+        return "done"
+
+    async def fails() -> str:
+        raise RuntimeError("inside")
+
+    async def refuses() -> Result:
+        return Result("no", is_error=True)
+
+    async with serving(works, fails, refuses) as (client, wire, _):
+        watcher = Watcher()
+        client.ctx.app.add_observer(watcher)
+        for name in ("works", "fails", "refuses"):
+            await wire.call(name)
+    seen = [(each.name, each.outcome, each.error) for each in watcher.of(Kind.WIDGET)]
+    assert seen == [
+        ("works", "ok", None),
+        ("fails", "failed", "RuntimeError"),
+        ("refuses", "failed", None),
+    ]

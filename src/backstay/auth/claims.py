@@ -53,12 +53,20 @@ def read_claims(
 
 def _decode(payload: bytes) -> dict[str, Any]:
     try:
-        claims = json.loads(payload)
+        claims = json.loads(payload, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         claims = None
     if not isinstance(claims, dict):
-        raise BadToken("its payload is no JSON object")
+        raise BadToken("its payload is no JSON object, or says something twice")
     return claims
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    # RFC 7519 §4: names are unique. Of two, other readers might believe the other one.
+    found = dict(members)
+    if len(found) != len(members):
+        raise ValueError("a name comes twice")
+    return found
 
 
 def _audience(claims: Mapping[str, Any]) -> frozenset[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backstay.appstate import CACHE_STATUS
 from backstay.cache.answer import Answer, Headers, Sent
 from backstay.cache.cache import Cache
 from backstay.cache.directives import directives_of
@@ -75,6 +76,8 @@ class Asking:
         if cache is None or route is None:
             return await call()
         policy = self._policy
+        if CACHE_STATUS() is False or CACHE_STATUS(scope.get("app")) is False:
+            return _bypassed(await call(), response)
         who = () if policy.public else await who_asks(request)
         if who is None or route.is_open:
             return _bypassed(await call(), response)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from starlette.types import Scope, Send
@@ -99,30 +99,33 @@ class EarlyAnswers:
 
     Args:
         most_lines: how many request lines are remembered; those asked longest ago are forgotten.
+        is_on: whether to answer at all, at the moment. ``None`` means always.
     """
 
-    def __init__(self, *, most_lines: int = _MOST_LINES) -> None:
+    def __init__(
+        self, *, most_lines: int = _MOST_LINES, is_on: Callable[[], bool] | None = None
+    ) -> None:
+        self._is_on = is_on
         self._pages: OrderedDict[RawLine, _Page] = OrderedDict()
         self._most_lines = most_lines
 
     def __len__(self) -> int:
         return len(self._pages)
 
-    async def __call__(
-        self, scope: Scope, send: Send, extra: Iterable[tuple[bytes, bytes]] = ()
-    ) -> bool:
+    async def __call__(self, scope: Scope, send: Send) -> bool:
         """Answer, if there is an answer for everybody.
 
         Args:
             scope: of a request over HTTP, as the server made it.
             send: takes the answer.
-            extra: headers that go with every answer, such as the correlation id.
 
         Returns:
             Whether it was answered. It never raises for a reason of its own.
         """
         method = scope["method"]
         if method not in {"GET", "HEAD"} or Replay.of(scope) is not None:
+            return False
+        if self._is_on is not None and not self._is_on():
             return False
         headers = scope["headers"]
         hosts: list[bytes] = []
@@ -159,9 +162,6 @@ class EarlyAnswers:
             return False
         self._pages.move_to_end(raw)
         status, fields, body = sent
-        extra = list(extra)
-        names = [name for name, _ in extra]
-        fields = [*(pair for pair in fields if pair[0] not in names), *extra]
         await send({"type": "http.response.start", "status": status, "headers": fields})
         await send({"type": "http.response.body", "body": body})
         return True

@@ -16,6 +16,9 @@ from backstay.cache.port import LockingStore
 from backstay.cache.reading import Reading
 from backstay.cache.shelf import Shelf
 from backstay.cache.stats import Tally
+from backstay.context import current_work
+from backstay.log import correlation_id
+from backstay.observation import Kind
 
 __all__ = ["Filling", "Produce", "Terms", "uncommitted"]
 
@@ -114,7 +117,7 @@ class Filling:
         reading = await self._shelf.look(key, terms.tags)
         found = None if reading.touches(hidden) else reading.outcome(self._shelf.now())
         if found is None or found.status != "HIT":
-            found = uncommitted(await produce(), terms)
+            found = uncommitted(await _watched(key, produce), terms)
         self._tally.add(key, found.status)
         return found
 
@@ -134,7 +137,7 @@ class Filling:
                     self._tally.add(reading.key, "HIT")
                     return found
             self._flights.produces(flight)
-            fill = await produce()
+            fill = await _watched(reading.key, produce)
             if fill is None:
                 self._tally.add(reading.key, "BYPASS")
                 return Outcome(None, "BYPASS", 0.0, 0.0)
@@ -226,6 +229,23 @@ class Filling:
         assert isinstance(store, LockingStore)
         with suppress(StoreSilent):  # it is free after its time
             await self._shelf.guard.ask(lambda: store.unlock(name, turn.token), "unlocking")
+
+
+async def _watched(key: str, produce: Produce) -> Fill | None:
+    """Make the value, and let whoever observes the app know."""
+    work = current_work.get()
+    if work is None or not work.app.is_observed(Kind.FILL):
+        return await produce()
+    # Of keys there are as many as of questions; of what stands before their first colon, few.
+    seen = work.app.observe(Kind.FILL, key.partition(":")[0], correlation_id.get())
+    assert seen is not None
+    try:
+        fill = await produce()
+    except BaseException as error:
+        seen.end("failed" if isinstance(error, Exception) else "cancelled", error=error)
+        raise
+    seen.end("ok")
+    return fill
 
 
 class _Turn:

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.routing import Host, Mount
 
+from backstay.appstate import CACHE_STATUS
 from backstay.cache.early import EarlyAnswers
 from backstay.cache.policy import Policy, policy_of
 from backstay.cache.principal import is_guarded
@@ -25,7 +26,9 @@ def early_answers_of(app: Any) -> EarlyAnswers | None:
         BadCache: a route with ``early=True`` has a security scheme, which would not be asked; or
             a route's tags name what is no parameter of it.
     """
-    return EarlyAnswers() if _looked_over(app) else None
+    if not _looked_over(app):
+        return None
+    return EarlyAnswers(is_on=lambda: CACHE_STATUS(app) is not False)
 
 
 def _looked_over(app: Any) -> bool:

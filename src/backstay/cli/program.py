@@ -13,7 +13,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 import backstay
-from backstay.cli import db, jobs, queues, top, widgets, worker
+from backstay.cli import db, events, jobs, queues, top, widgets, worker
 from backstay.cli.refusal import FAILED, INTERRUPTED, MISUSED, OK, Refusal
 from backstay.cli.screen import plain
 from backstay.errors import (
@@ -103,7 +103,8 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """What stands behind a FastAPI service: workers, durable jobs, queues, widgets, migrations."""
+    """What stands behind a FastAPI service: workers, durable jobs, queues, widgets, migrations,
+    events."""
 
 
 worker.add_to(program)
@@ -112,6 +113,7 @@ jobs.add_to(program)
 queues.add_to(program)
 widgets.add_to(program)
 db.add_to(program)
+events.add_to(program)
 
 
 def run() -> int:

@@ -86,6 +86,13 @@ class Database:
         """SQLAlchemy's name for the kind of database: ``"sqlite"``, ``"postgresql"``."""
         return self._engines.dialect
 
+    def pools(self) -> Mapping[str, Any]:
+        """The connection pools made so far (SQLAlchemy's ``Pool``), by ``"sync"`` and ``"async"``.
+
+        Asking makes none.
+        """
+        return self._engines.pools()
+
     @property
     def sessions_are_watched(self) -> bool:
         """Whether somebody listens to all sessions: to filter what they read, or to note what they

@@ -132,6 +132,14 @@ class Engines:
             self._async_loop = _this_loop()
             return engine
 
+    def pools(self) -> dict[str, Any]:
+        """The connection pools there are so far, ``"sync"`` and ``"async"``. Makes none."""
+        engines: dict[str, Any] = {
+            "sync": self._given_engine or self._engine,
+            "async": self._given_async_engine or self._async_engine,
+        }
+        return {name: engine.pool for name, engine in engines.items() if engine is not None}
+
     def view(self, engine: Any, **option: str) -> Any:
         """The same engine and pool, whose connections begin with that option.
 

@@ -22,10 +22,15 @@ except ImportError as missing:
 
 __all__ = ["OwnTables"]
 
+_AUTH: Final = ("auth_sessions", "auth_refresh", "auth_revocations", "auth_api_keys", "auth_meta")
+
 _BESIDE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
     {
         "backstay": ("meta", ("jobs", "edges", "queues", "gates", "workers", "ticks", "meta")),
         "backstay state": ("state_meta", ("state", "state_meta")),
+        "backstay limits": ("limits_meta", ("limits", "limits_meta")),
+        "backstay auth": ("auth_meta", _AUTH),
+        "backstay events": ("events_meta", ("events", "event_minutes", "events_meta")),
     }
 )
 """By signature: how the table of facts is called behind the prefix, and how all of them are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -478,7 +479,12 @@ class _Scheduled:
     def meta(self) -> str:
         if self._meta is None:
             # Correlation ids are plain by construction, so they need no escaping.
-            self._meta = f'{{"correlation":"{self._ctx.correlation_id}"}}'
+            correlation, link = self._ctx.correlation_id, self._ctx.app.link()
+            self._meta = (
+                f'{{"correlation":"{correlation}"}}'
+                if link is None
+                else json.dumps({"correlation": correlation, "trace": link})
+            )
         return self._meta
 
     def add(self, new: NewJob, job: Job[Any]) -> None:

@@ -19,7 +19,7 @@ from backstay.jobs.run import JobRun
 from backstay.ledger.rows import Claimed, Finish, NewJob, State
 from backstay.retry import Retry
 
-__all__ = ["Endings", "given_back"]
+__all__ = ["Endings", "given_back", "outcome_of"]
 
 logger = logging.getLogger("backstay.jobs")
 
@@ -29,6 +29,26 @@ _UNKNOWN_TASK_S = 30.0
 def given_back(claim: Claimed) -> Finish:
     """The claim ends as if it had never been: somebody else runs the job, no attempt is used up."""
     return Finish(claim.id, claim.fence, State.AVAILABLE, give_back=True)
+
+
+def outcome_of(finish: Finish, error: BaseException | None) -> str:
+    """How an attempt ended, in the words of ``Observation.outcome``.
+
+    Args:
+        finish: what the ledger is told.
+        error: what the attempt raised, ``None`` if nothing.
+    """
+    match finish.state:
+        case State.SUCCEEDED:
+            return "ok"
+        case State.RETRYING:
+            return "retried"
+        case State.SCHEDULED:
+            return "snoozed"
+        case State.DISCARDED:
+            return "discarded" if isinstance(error, Discard) else "failed"
+        case _:
+            return "cancelled"
 
 
 class Endings:

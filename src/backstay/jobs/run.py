@@ -144,12 +144,20 @@ class JobRun:
     def correlation_id(self) -> str:
         """That of the work that scheduled it."""
         if self._correlation is None:
-            try:
-                found = json.loads(self.claim.meta).get("correlation")
-            except (ValueError, AttributeError):
-                found = None
-            self._correlation = found if isinstance(found, str) else self.claim.id.hex
+            self._correlation = self._told("correlation") or self.claim.id.hex
         return self._correlation
+
+    @property
+    def link(self) -> str | None:
+        """The ``traceparent`` of the work that scheduled it, ``None`` if it had none."""
+        return self._told("trace")
+
+    def _told(self, name: str) -> str | None:
+        try:
+            found = json.loads(self.claim.meta).get(name)
+        except (ValueError, AttributeError):
+            return None
+        return found if isinstance(found, str) else None
 
     @property
     def opened(self) -> Context | None:

@@ -25,7 +25,7 @@ from backstay.clock import Timer
 from backstay.context import Progress, current_work
 from backstay.errors import LedgerUnavailable, TaskTimeout
 from backstay.jobs.definition import AnyTask
-from backstay.jobs.endings import Endings, given_back
+from backstay.jobs.endings import Endings, given_back, outcome_of
 from backstay.jobs.heartbeat import Heartbeat
 from backstay.jobs.outage import Outage
 from backstay.jobs.part import DurablePart
@@ -37,6 +37,7 @@ from backstay.ledger.ids import new_job_id
 from backstay.ledger.port import Ledger, Wake
 from backstay.ledger.rows import Claimed, Finish, State, WorkerRow
 from backstay.log import correlation_id
+from backstay.observation import Kind, Observation
 from backstay.threads import ThreadPool
 
 __all__ = ["Worker"]
@@ -369,6 +370,8 @@ class Worker:
         run.begun = True
         task = run.task
         recorded: bool | None = None
+        seen = self._observe(run)
+        raised: BaseException | None = None
         try:
             if run.cancel_reason is not None or run.handed_back:
                 raise asyncio.CancelledError
@@ -386,6 +389,7 @@ class Worker:
             raise  # the event loop is gone; the lease will run out
         except BaseException as error:
             recorded = None
+            raised = error
             try:
                 finish = self._endings.failed(run, task, error)
             except BaseException:
@@ -393,8 +397,17 @@ class Worker:
                 logger.exception("what the failure of the job %s comes to cannot be said", run.id)
                 finish = self._endings.unrecordable(run.id, run.claim.fence, State.DISCARDED)
             await self._roll_back(run)
+        if seen is not None:
+            seen.end(outcome_of(finish, raised), error=raised)
+            raised = None  # a traceback and its frame would keep each other alive
         if self.running.get(run.claim.id) is run:
             self._ended(run, finish, recorded=recorded)
+
+    def _observe(self, run: JobRun) -> Observation | None:
+        if not self.app.is_observed(Kind.JOB):
+            return None
+        facts = {"queue": run.queue, "job": str(run.id), "attempt": run.attempt}
+        return self.app.observe(Kind.JOB, run.name, run.correlation_id, link=run.link, facts=facts)
 
     def _load(self, run: JobRun, task: AnyTask) -> tuple[tuple[Any, ...], dict[str, Any]]:
         sealer = self.part.sealer if task.arguments.has_secrets else None

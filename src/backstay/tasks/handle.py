@@ -183,6 +183,11 @@ class Task(Generic[P, R]):
         return self._parent.app
 
     @property
+    def correlation_id(self) -> str:
+        """That of the work that scheduled it."""
+        return self._parent.correlation_id
+
+    @property
     def context(self) -> Context:
         """The context of this task: what ``current_context()`` is inside the function."""
         if self._context is None:

@@ -110,6 +110,11 @@ class TasksPart:
             self._supervisor = self._drain = self._signals = None
             self.stopped = True
 
+    @property
+    def pending(self) -> int:
+        """How many tasks were accepted and have not started."""
+        return 0 if self._supervisor is None else self._supervisor.pending.count
+
     def _new_supervisor(self) -> tuple[Supervisor, Drain]:
         supervisor = Supervisor(
             asyncio.get_running_loop(),

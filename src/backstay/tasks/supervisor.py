@@ -26,6 +26,7 @@ from backstay.errors import (
     TaskTimeout,
     TooManyTasks,
 )
+from backstay.observation import Kind
 from backstay.tasks.handle import Task
 from backstay.tasks.lanes import OUTSIDE, Lanes, Pending
 from backstay.tasks.outcome import Cancelled, Failed, Skipped, Succeeded
@@ -167,6 +168,11 @@ class Supervisor:
     async def _run(self, task: AnyTask) -> None:
         current_work.set(task)
         task._begun = True
+        seen = (
+            task.app.observe(Kind.TASK, task.name, task.correlation_id)
+            if task.app.is_observed(Kind.TASK)
+            else None
+        )
         try:
             if task._cancel_reason is not None:
                 raise asyncio.CancelledError  # cancelled between create_task and here
@@ -190,6 +196,11 @@ class Supervisor:
             raise
         except BaseException as error:
             outcome = await self._failed(task, error)
+        if seen is not None:
+            if isinstance(outcome, Failed):
+                seen.end("failed", error=outcome.error)
+            else:
+                seen.end("ok" if outcome.ok else "cancelled")
         self._finish(task, outcome)
         self.running.discard(task)
         self._lanes.leave(task)

@@ -16,6 +16,7 @@ from backstay.testing.json_answers import check_response_json, rm_key_from_deep_
 from backstay.testing.running_app import RunningApp, running
 
 if TYPE_CHECKING:
+    from backstay.testing.auth_client import BaseAuthJwtPytest, client_auth_jwt
     from backstay.testing.fixture_rows import apply_fixture_db, to_namedtuple
     from backstay.testing.pytest_plugin import (
         aengine,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from backstay.testing.write_turn import IsolationError
 
 __all__ = [
+    "BaseAuthJwtPytest",
     "BasePytest",
     "FakeClock",
     "IsolationError",
@@ -47,6 +49,7 @@ __all__ = [
     "assert_not_enqueued",
     "check_response_json",
     "client",
+    "client_auth_jwt",
     "database_isolation",
     "db_manager",
     "db_session",
@@ -66,9 +69,11 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "BaseAuthJwtPytest": "auth_client",
     "IsolationError": "write_turn",
     "SettingTest": "setting",
     "apply_fixture_db": "fixture_rows",
+    "client_auth_jwt": "auth_client",
     "to_namedtuple": "fixture_rows",
     "track_queries": "queries",
 }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from backstay.context import Context
     from backstay.db.orm import OrmAsync
+    from backstay.limits.rate_limit import RateLimit
     from backstay.viewset.base_paginator import BasePaginatorClass
 
 __all__ = ["Declaration"]
@@ -43,6 +44,10 @@ class Declaration:
         cache_early: public answers come before routing, dependencies and middleware.
         deep_schema: nested schemas are written into their own tables, along declared cascades.
         dependencies: of every route, such as ``[Depends(jwt_auth)]``.
+        rate_limits: how often each route may be asked: ``"100/minute"`` for every one, counted by
+            itself, or ``{"create": "10/minute"}`` for some, by verbs and names of actions; limits
+            are texts, or made by ``rate_limit``. They come before ``dependencies``. ``None``: no
+            limits.
         type_item_id: the type of ``item_id``. Unset: that of the primary key.
         soft_delete: a column that deleting sets (to the time, or to true) instead.
         version_field: a column that counts changes: answers carry it as ``ETag``, and a change with
@@ -76,6 +81,7 @@ class Declaration:
 
     deep_schema: bool = False
     dependencies: Sequence[Depends] = ()
+    rate_limits: str | RateLimit | Mapping[str, str | RateLimit] | None = None
     type_item_id: Any
     soft_delete: str | None = None
     version_field: str | None = None

@@ -13,7 +13,7 @@ How the moments are told, using only what FastAPI puts in the ASGI scope:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
@@ -48,6 +48,7 @@ class Exchange:
             of the event loop first, so that "now" is never later than the answer.
         before_close: awaited, in order, after ANSWERED and before the ASGI call ends.
         session: the database session this request works with, if somebody has told.
+        more_headers: what goes with the answer besides its own headers.
     """
 
     # Defaults live on the class: most requests use few of these, and every one makes an exchange.
@@ -55,6 +56,7 @@ class Exchange:
     client_left = False
     let_tasks_start = False
     before_close: list[Callable[[], Awaitable[object]]] | None = None
+    more_headers: list[tuple[bytes, bytes]] | None = None
     _context: Context | None = None
     _failed = False
     _written = False
@@ -166,6 +168,24 @@ class Exchange:
         return isinstance(exc, ClientDisconnect | asyncio.CancelledError) or (
             self.client_left and isinstance(exc, OSError)
         )
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the answer, ``None`` as long as there is none."""
+        return self._status or None
+
+    def add_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send these along with the answer, whoever makes it.
+
+        Args:
+            headers: names in lower case, and values. One that the answer has already is sent twice.
+
+        Raises:
+            ContextClosed: the answer has begun.
+        """
+        if self._status:
+            raise ContextClosed("the answer has begun, so it takes no more headers")
+        self.more_headers = [*(self.more_headers or ()), *headers]
 
     @property
     def opened(self) -> bool:

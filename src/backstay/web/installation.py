@@ -25,6 +25,8 @@ __all__ = ["install", "installed", "mounted_apps"]
 
 _DEFAULT_ENV_FILE = ".env"
 _DEFAULT_HEADER = "X-Request-ID"
+_MOST_LAYERS = 20
+"""Middlewares around a mounted app that are looked through."""
 
 
 def install(
@@ -88,7 +90,9 @@ def install(
     backstay = Backstay(
         settings=Settings(settings, fallback=read_env_file), clock=clock, logger=logger
     )
-    backstay.knows_users = verify_user is not None
+    backstay.verifier = verify_user
+    backstay.correlation_header = correlation_header
+    backstay.app_state = app.state
     if json_logs is not None:
         configure_logging(as_json=json_logs)
     app.state.backstay = backstay
@@ -98,7 +102,7 @@ def install(
         # Mounted apps are known by now. Each answers its own errors, so each has to be told how.
         for each in (app, *mounted_apps(app.routes)):
             each.exception_handlers.setdefault(BackstayError, answer_error)
-        return BackstayMiddleware(build(), backstay, correlation_header, verify_user)
+        return BackstayMiddleware(build(), backstay, correlation_header)
 
     # add_middleware() would put us inside Starlette's ServerErrorMiddleware, whose 500s would
     # then lack the correlation id; this public method is where the outermost layer is chosen.
@@ -125,7 +129,7 @@ def mounted_apps(routes: list[BaseRoute]) -> list[Starlette]:
     found: list[Starlette] = []
     for route in routes:
         if isinstance(route, Mount | Host):
-            inner = route.app
+            inner = _inside(route.app)
             if isinstance(inner, Starlette) and inner.middleware_stack is None:
                 found.append(inner)
             found.extend(mounted_apps(list(route.routes or [])))
@@ -133,3 +137,12 @@ def mounted_apps(routes: list[BaseRoute]) -> list[Starlette]:
             # Newer versions of FastAPI keep an included router as one route.
             found.extend(mounted_apps(included.routes))
     return found
+
+
+def _inside(app: Any) -> Any:
+    """The app inside the middlewares that a mount has put around it."""
+    for _ in range(_MOST_LAYERS):
+        if isinstance(app, Starlette) or not hasattr(app, "app"):
+            break
+        app = app.app
+    return app

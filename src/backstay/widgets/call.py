@@ -14,6 +14,7 @@ from backstay.app import Backstay
 from backstay.context import Moment, Origin, current_work
 from backstay.errors import ClientCannot, ContextClosed
 from backstay.log import correlation_id as current_correlation
+from backstay.observation import Kind
 from backstay.widgets.client import Channel, ClientContext, NoChannel
 from backstay.widgets.content import Result
 from backstay.widgets.context import UserContext, WidgetContext
@@ -236,6 +237,7 @@ class WidgetCall:
         ctx = self.context
         work_token = current_work.set(self)
         id_token = current_correlation.set(ctx.correlation_id)
+        seen = self.app.observe(Kind.WIDGET, self.tool.name, ctx.correlation_id)
         try:
             value = await self._timed(arguments)
             found = value if written is None else written(value)
@@ -248,10 +250,17 @@ class WidgetCall:
                 for until in self._held:
                     await until()
             await ctx.all_reported()
-        except BaseException:
+        except BaseException as error:
             await self._give_up()
+            if seen is not None:
+                # A question to the user is how that call goes on.
+                asked = isinstance(error, QuestionOpen)
+                failed = isinstance(error, Exception | SystemExit)
+                seen.end("ok" if asked else "failed" if failed else "cancelled", error=error)
             raise
         else:
+            if seen is not None:
+                seen.end("failed" if self._failed else "ok")
             return found
         finally:
             current_correlation.reset(id_token)

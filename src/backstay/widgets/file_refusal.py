@@ -16,6 +16,6 @@ class FileRefused(BackstayError, ValueError):
     do. Of the address it names the host alone: the rest may be a key to the file.
     """
 
-    status: ClassVar[int] = 422
+    status = 422
     title: ClassVar[str] = "Unprocessable Content"
     public_detail: str = "The file was not taken."

@@ -54,7 +54,7 @@ class InvalidInputs(BackstayError):
         more: how many errors there are beyond those.
     """
 
-    status: ClassVar[int] = 422
+    status = 422
     title: ClassVar[str] = "Unprocessable Content"
     public_detail: str = "The arguments do not fit what this tool takes."
 

@@ -1,14 +1,29 @@
 """The app."""
 
+import pytz
 from fastapi import FastAPI
 
-from backstay.db import add_database
-from tests.seeds.accelerator.api import cached, crud, router
+from backstay.pattern import base_pattern
+from tests.seeds.accelerator.api import cached, common, crud, router
+from tests.seeds.accelerator.core.auth import AuthJWT
+from tests.seeds.accelerator.core.config import BASE_DIR, DEBUG, SECRET_KEY
 from tests.seeds.accelerator.core.db import DatabaseManager
 from tests.seeds.accelerator.models import *  # noqa: F403
 
 app = FastAPI(title="Files and tasks")
-add_database(app, DatabaseManager)
-app.include_router(crud.router)
-app.include_router(cached.router)
-app.include_router(router.router)
+
+# Pattern for the project
+base_pattern(
+    app,
+    routers=(crud.router, cached.router, router.router, common.router),
+    timezone=pytz.timezone("Europe/Moscow"),
+    cache_status=True,
+    debug=DEBUG,
+    base_dir=BASE_DIR,
+    database_manager=DatabaseManager,
+    secret_key=SECRET_KEY,
+    origins=["*"],
+)
+
+# Connect JWT authentication
+AuthJWT.mount_auth(app)

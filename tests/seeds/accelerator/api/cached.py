@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from pydantic import BaseModel
 from sqlalchemy import select
 
+from backstay.auth import jwt_auth
 from backstay.cache import cache_redis
 from backstay.db import OrmAsync
 from tests.seeds.accelerator.core.cache import redis_client
 from tests.seeds.accelerator.core.config import ROOT
 from tests.seeds.accelerator.core.db import DatabaseManager
-from tests.seeds.accelerator.core.security import jwt_auth
 from tests.seeds.accelerator.models.files import File as Files
 from tests.seeds.accelerator.schemas.file import File as FilesSchema
 

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 from sqlalchemy import select
 
+from backstay.auth import jwt_auth
 from backstay.db import OrmAsync
 from backstay.viewset import AppOrm, DefaultPaginator, FullViewSet
 from tests.seeds.accelerator.core.cache import redis_client
 from tests.seeds.accelerator.core.config import ROOT
-from tests.seeds.accelerator.core.security import jwt_auth
 from tests.seeds.accelerator.models.files import File as FileDb
 from tests.seeds.accelerator.models.tasks import TaskExecution as TaskExecutionDb
 from tests.seeds.accelerator.models.users import User as UserDb
