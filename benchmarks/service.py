@@ -28,6 +28,7 @@ from benchmarks.sizes import Size
 __all__ = ["run"]
 
 GUARDED, UNGUARDED = "base_pattern, jwt_auth", "base_pattern, a dependency"
+BY_HAND = "the usual middlewares by hand"
 GOAL_RATIO = 1.08
 GOAL_TOKEN_US = 120.0
 TOKENS = 500
@@ -108,6 +109,8 @@ def _print_requests(samples: Samples, results: dict[str, Any], size: Size) -> No
                 verdict(ratio, GOAL_RATIO) if is_goal else "",
             )
         )
+    usual = estimate(pairwise(operator.truediv, samples[BY_HAND], samples["base_pattern"]))
+    results["by_hand_ratio"] = asdict(usual)
     guard = estimate(pairwise(operator.sub, samples[GUARDED], samples[UNGUARDED]))
     results["guard_us"] = asdict(guard)
     print_table(
@@ -117,6 +120,7 @@ def _print_requests(samples: Samples, results: dict[str, Any], size: Size) -> No
         rows,
         [
             f"plain: {results[PLAIN[0]]['us']['value']:.0f} us. Its second process is the noise.",
+            f"the usual middlewares by hand : base_pattern: {interval(usual)}",
             f"jwt_auth, everything that FastAPI does for it included: {interval(guard, 1)} us",
         ],
     )

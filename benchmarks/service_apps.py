@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request, Response
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.middleware.cors import CORSMiddleware
 
 from backstay.auth import BaseAuthJWT, jwt_auth
 from backstay.db import MainDatabaseManager
@@ -42,6 +45,26 @@ def full(app: FastAPI) -> FastAPI:
         secret_key=SECRET_KEY,
         origins=["https://app.example"],
         useintegration=[],
+    )
+    return app
+
+
+def by_hand() -> FastAPI:
+    """The usual way: Starlette's CORS, and a function middleware for an id and a few headers."""
+    app = plain()
+
+    @app.middleware("http")
+    async def add_headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
+        response = await call_next(request)
+        response.headers["X-Request-ID"] = request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["X-Frame-Options"] = "DENY"
+        response.headers["Content-Security-Policy"] = "default-src 'none'"
+        return response
+
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["https://app.example"], allow_credentials=True
     )
     return app
 
@@ -101,6 +124,7 @@ def unguarded() -> FastAPI:
 SERVICE_APPS: dict[str, Callable[[], FastAPI]] = {
     "plain": plain,
     "plain, a second process": plain,
+    "the usual middlewares by hand": by_hand,
     "base_pattern": patterned,
     "base_pattern, asked by another site's page": patterned,
     "base_pattern, a metrics page and spans": with_metrics,

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from backstay.context import current_work
 from backstay.log import (
     ContextLogger,
     CorrelationFilter,
@@ -357,3 +359,18 @@ def test_any_mapping_is_a_line() -> None:
     odd = {"a": float("nan"), "b": object, "c": "\udcff\n"}
     assert json.loads(json_line(odd))["a"] == "nan"
     assert "\n" not in json_line(odd)
+
+
+def test_the_id_is_that_of_the_running_work_unless_another_is_given() -> None:
+    work = SimpleNamespace(correlation_id="of the work")
+    assert correlation_id.get() is None
+    running = current_work.set(work)  # type: ignore[arg-type]  # all that is looked at
+    try:
+        assert correlation_id.get() == "of the work"
+        given = correlation_id.set("given")
+        assert correlation_id.get() == "given"
+        correlation_id.reset(given)
+        assert correlation_id.get() == "of the work"
+    finally:
+        current_work.reset(running)
+    assert correlation_id.get() is None

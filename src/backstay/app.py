@@ -70,6 +70,7 @@ class Backstay:
             ``answer_headers``. ``None``: none.
         tells_time: whether answers say how long they took (``Server-Timing``).
         layers: what ``add_layer`` was given.
+        sees_requests: whether an observer wants to know about requests.
         serves: whether this process answers requests; ``False`` in one that only runs jobs.
     """
 
@@ -96,6 +97,7 @@ class Backstay:
         self.page_headers: Callable[[Any], Sequence[tuple[bytes, bytes]]] | None = None
         self.tells_time = False
         self.layers: list[tuple[frozenset[bytes], bool, Layer]] = []
+        self.sees_requests = False
         self._observers: dict[Kind, tuple[Observer, ...]] = {}
         self.serves = True
         self.state: Mapping[str, Any] | None = None
@@ -187,6 +189,7 @@ class Backstay:
             **self._observers,
             **{kind: (*self._observers.get(kind, ()), observer) for kind in observer.kinds},
         }
+        self.sees_requests = Kind.REQUEST in self._observers
 
     def observe(
         self,

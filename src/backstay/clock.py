@@ -79,4 +79,4 @@ class SystemClock:
 
     def new_id(self) -> str:
         # As unique as a UUID4 at a fifth of its price; every request makes one.
-        return random.randbytes(16).hex()
+        return random.getrandbits(128).to_bytes(16).hex()

@@ -19,7 +19,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backstay.errors import ContextClosed, NotInstalled
-from backstay.log import ContextLogger
+from backstay.log import ContextLogger, running
 
 if TYPE_CHECKING:
     from backstay.app import Backstay
@@ -148,7 +148,7 @@ class Work(Protocol):
         """
 
 
-current_work: ContextVar[Work | None] = ContextVar("backstay_current_work", default=None)
+current_work: ContextVar[Work | None] = running
 """Set by whoever runs a piece of work, in the context (PEP 567) its code runs in."""
 
 

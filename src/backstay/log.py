@@ -7,22 +7,55 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 __all__ = [
     "ContextLogger",
     "CorrelationFilter",
+    "CorrelationId",
     "JsonFormatter",
     "configure_logging",
     "correlation_id",
     "json_line",
+    "running",
     "sane_correlation_id",
     "trace_ids",
 ]
 
-correlation_id: ContextVar[str | None] = ContextVar("backstay_correlation_id", default=None)
+running: ContextVar[Any] = ContextVar("backstay_current_work", default=None)
+"""What ``backstay.context.current_work`` is, for what stands below it."""
+
+
+class CorrelationId:
+    """The id of the piece of work that is running, to be got, set and reset as a ``ContextVar`` is.
+
+    What runs knows its id, so it has to be set only where it is another: each variable that a
+    request sets costs it time.
+    """
+
+    def __init__(self) -> None:
+        self._given: ContextVar[str | None] = ContextVar("backstay_correlation_id", default=None)
+
+    def get(self) -> str | None:
+        """The id, ``None`` outside any work."""
+        given = self._given.get()
+        if given is not None:
+            return given
+        found: str | None = getattr(running.get(), "correlation_id", None)
+        return found
+
+    def set(self, value: str | None) -> Token[str | None]:
+        """Make it another one, until it is reset or this context (PEP 567) ends."""
+        return self._given.set(value)
+
+    def reset(self, token: Token[str | None]) -> None:
+        """Make it what it was before ``set`` returned that token."""
+        self._given.reset(token)
+
+
+correlation_id = CorrelationId()
 """The id of the piece of work that is running, ``None`` outside any."""
 
 # What a client may choose: enough for UUIDs, ULIDs, W3C trace ids and base64, and nothing

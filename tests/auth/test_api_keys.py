@@ -207,6 +207,16 @@ async def test_an_answer_from_before_a_revocation_is_not_kept() -> None:
 
 
 @async_test
+async def test_a_store_that_hangs_holds_nobody_up() -> None:
+    async with a_key(patience_s=0.01) as (desk, key):
+        desk.store.gate = asyncio.Event()
+        with pytest.raises(TokensUncheckable, match="has not answered within 0.01 s"):
+            await desk.keys.verify(key)
+        desk.store.gate.set()
+        assert await desk.keys.verify(key) is not None
+
+
+@async_test
 async def test_the_store_is_asked_once_a_second_for_each_key() -> None:
     async with a_key() as (desk, key):
         for _ in range(50):
@@ -326,6 +336,7 @@ async def test_each_service_may_have_a_prefix_of_its_own() -> None:
             for each in ("", "x", "1shop", "Shop", "my_shop", ".*", "x" * 17, "ab\n")
         ),
         *({"cache_s": each} for each in (-1.0, float("nan"), float("inf"))),
+        *({"patience_s": each} for each in (0, -1.0, float("nan"), float("inf"))),
     ],
     ids=str,
 )

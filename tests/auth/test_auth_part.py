@@ -360,3 +360,12 @@ async def test_what_is_audited_is_among_the_events_of_the_app(tmp_path: Path) ->
     assert {each.facts["subject"] for each in found} == {"ada"}
     assert len({each.correlation_id for each in found}) == 2
     assert "adaada" not in repr(found)
+
+
+@async_test
+async def test_the_secret_key_may_be_a_setting() -> None:
+    app = FastAPI()
+    install(app, settings={"BACKSTAY_SECRET_KEY": SECRET}, env_file=None)
+    auth = People.mount_auth(app, store=MemoryAuthStore())
+    async with running(app):
+        assert auth.keyring.keys[0].kid == SigningKey.from_secret(SECRET).kid

@@ -353,7 +353,25 @@ async def test_without_the_counter_each_process_counts_for_itself(
     shared.down = True
     throttle = LoginThrottle(per_client=(4, 60), clock=clock, counter=shared)
     assert await guesses(throttle, "ann", 20) == 4
-    assert "this process alone" in caplog.text
+    assert caplog.text.count("this process alone") == 1
+    await clock.advance(60)
+    await fail(throttle, "ann")
+    assert caplog.text.count("this process alone") == 2
+
+
+@async_test
+async def test_a_counter_that_was_given_is_not_replaced() -> None:
+    clock = FakeClock()
+    given, another = Shared(clock), Shared(clock)
+    throttle = LoginThrottle(clock=clock, counter=given)
+    throttle.count_with(another)
+    await fail(throttle, "ann")
+    assert given.times
+    assert not another.times
+    alone = LoginThrottle(clock=clock)
+    alone.count_with(another)
+    await fail(alone, "ann")
+    assert another.times
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """An app says who may log in, as the documentation writes it, and gets the rest."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,12 @@ from starlette.testclient import TestClient
 from backstay.appstate import AUTH_JWT
 from backstay.auth import AuthPart, BaseAuthJWT, jwt_auth
 from backstay.errors import AlreadyInstalled, BadAuth
+from backstay.limits import add_limits
 from backstay.testing import running
-from tests.auth.service import SECRET, FragileStore, bearer, log_in
+from backstay.web import install
+from tests.auth.service import SECRET, FragileStore, People, bearer, log_in, mounted
+from tests.db.places import at
+from tests.limits.stores import DATABASES
 from tests.support import async_test
 from tests.test_import import run_python
 
@@ -148,6 +153,61 @@ def test_an_app_is_guarded_once() -> None:
         auth.mount_auth(app)
 
 
+async def statuses(app: FastAPI, name: str, password: str, times: int) -> list[int]:
+    form = {"username": name, "password": password}
+    async with running(app) as client:
+        return [(await client.post("/token", data=form)).status_code for _ in range(times)]
+
+
+def limited(place: Any, *, issuer: str | None = None, limits_first: bool = False) -> FastAPI:
+    """One process of a service whose limits are counted in that place."""
+    app = FastAPI()
+    install(app, settings={}, env_file=None)
+
+    class Issuing(People):
+        ISSUER = issuer
+
+    if limits_first:
+        add_limits(app, place, timeout_s=20)
+    mounted(app, Issuing)
+    if not limits_first:
+        add_limits(app, place, timeout_s=20)
+    return app
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+@async_test
+async def test_processes_with_limits_in_one_database_count_wrong_passwords_together(
+    kind: str, tmp_path: Path
+) -> None:
+    with at(kind, tmp_path) as url:
+        one, other = limited(url), limited(url, limits_first=True)
+        assert await statuses(one, "ada", "x", 6) == [401] * 6
+        assert await statuses(other, "ada", "x", 6) == [401] * 4 + [429] * 2
+        for process in (one, other):
+            assert await statuses(process, "ada", "adaada", 1) == [429]
+            assert await statuses(process, "bob", "bobbob", 1) == [200]
+        another_service = limited(url, issuer="another service")
+        assert await statuses(another_service, "ada", "adaada", 1) == [200]
+
+
+@async_test
+async def test_processes_with_limits_in_memory_count_wrong_passwords_by_themselves() -> None:
+    one, other = limited("memory"), limited("memory")
+    for process in (one, other):
+        assert await statuses(process, "ada", "x", 11) == [401] * 10 + [429]
+
+
+@async_test
+async def test_logins_work_while_nobody_can_count_for_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = limited("redis://127.0.0.1:1/0")
+    assert await statuses(app, "ada", "adaada", 1) == [200]
+    assert await statuses(app, "ada", "x", 11) == [401] * 10 + [429]
+    assert caplog.text.count("counted by this process alone") == 1
+
+
 @pytest.mark.parametrize("app", [None, Starlette(), "app"], ids=lambda each: type(each).__name__)
 def test_what_is_no_app_is_refused(app: Any) -> None:
     with pytest.raises(BadAuth, match="needs a FastAPI app"):
@@ -158,6 +218,14 @@ def test_what_is_no_app_is_refused(app: Any) -> None:
 def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
     with pytest.raises(BadAuth, match="prefix="):
         documented()[1].mount_auth(FastAPI(), prefix=prefix)
+
+
+@pytest.mark.parametrize("limits", [None, 0, "5/minute"], ids=str)
+def test_what_would_take_the_brake_off_unsaid_is_refused(limits: Any) -> None:
+    app = FastAPI()
+    with pytest.raises(BadAuth, match="LoginThrottle"):
+        documented()[1].mount_auth(app, secret_key=SECRET, client_limits=limits)
+    assert not hasattr(app.state, "auth_jwt")
 
 
 def test_it_says_what_it_does() -> None:
@@ -179,10 +247,11 @@ def test_the_door_loads_no_library_before_it_is_needed() -> None:
 def test_a_secret_key_needs_no_joserfc() -> None:
     done = run_python(
         f"""
+        import asyncio
         from fastapi import FastAPI
-        from fastapi.testclient import TestClient
         from backstay.auth import BaseAuthJWT, Keyring, SigningKey
         from backstay.errors import MissingExtra
+        from backstay.testing import running
 
         class AuthJWT(BaseAuthJWT):
             def check_auth(username: str, password: str) -> bool:
@@ -190,7 +259,13 @@ def test_a_secret_key_needs_no_joserfc() -> None:
 
         app = FastAPI()
         AuthJWT.mount_auth(app, secret_key={SECRET!r})
-        print(TestClient(app).post("/token", data={{"username": "a", "password": "b"}}).status_code)
+
+        async def log_in() -> None:
+            async with running(app) as client:
+                form = {{"username": "a", "password": "b"}}
+                print((await client.post("/token", data=form)).status_code)
+
+        asyncio.run(log_in())
         try:
             SigningKey.generate("EdDSA")
         except MissingExtra as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import pytest
@@ -15,7 +16,7 @@ from backstay.auth import (
     require_roles,
     require_scopes,
 )
-from backstay.context import User
+from backstay.context import Context, User
 from backstay.errors import BadAuth
 from backstay.testing import running
 from backstay.web import Ctx, install
@@ -251,23 +252,66 @@ async def test_routers_of_routers_are_guarded() -> None:
             assert (await client.get(path)).status_code in {401, 404, 307}
 
 
-@pytest.mark.parametrize("with_backstay", [False, True], ids=["bare", "with backstay"])
+class Part:
+    """Something that a mounted app has and the one around it does not, so that it runs by itself."""
+
+    attribute = "part"
+
+    def bind(self, ctx: Context) -> object:
+        return self
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def telling_who(*, backstay: bool = False, parts: Sequence[Part] = ()) -> FastAPI:
+    app = FastAPI()
+    if backstay:
+        installed = install(app, settings={}, env_file=None)
+        for each in parts:
+            installed.add(each)
+
+    @app.get("/me")
+    async def me(jwt: Annotated[Any, Depends(jwt_auth)], ctx: Ctx) -> Any:
+        assert ctx.user is not None
+        return [jwt["sub"], ctx.user.subject]
+
+    return app
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"backstay": True}, {"backstay": True, "parts": [Part()]}],
+    ids=["bare", "with backstay", "with parts of its own"],
+)
 @async_test
-async def test_a_mounted_app_is_guarded_by_the_one_around_it(with_backstay: bool) -> None:
+async def test_a_mounted_app_is_guarded_by_the_one_around_it(options: dict[str, Any]) -> None:
     app, _ = service()
-    inner = FastAPI()
-    if with_backstay:
-        install(inner, settings={}, env_file=None)
-
-    @inner.get("/me")
-    async def me(jwt: Annotated[Any, Depends(jwt_auth)]) -> Any:
-        return jwt["sub"]
-
+    inner = telling_who(**options)
+    inner.mount("/deeper", telling_who(**options))
     app.mount("/inner", inner)
     async with running(app) as client:
-        assert (await client.get("/inner/me")).status_code == 401
         ada, _ = await log_in(client)
-        assert (await client.get("/inner/me", headers=ada)).json() == "ada"
+        for path in ("/inner/me", "/inner/deeper/me"):
+            assert (await client.get(path)).status_code == 401
+            assert (await client.get(path, headers=bearer("x"))).status_code == 401
+            assert (await client.get(path, headers=ada)).json() == ["ada", "ada"]
+
+
+@pytest.mark.parametrize("parts", [[], [Part()]], ids=["with nothing", "with parts of its own"])
+@async_test
+async def test_an_app_in_a_mounted_app_takes_the_logins_of_the_nearest(parts: list[Part]) -> None:
+    app, _ = service()
+    inner, _ = service(secret_key=OTHER_SECRET)
+    inner.mount("/deeper", telling_who(backstay=True, parts=parts))
+    app.mount("/inner", inner)
+    async with running(app) as client:
+        ada, _ = await log_in(client)
+        answer = await client.post("/inner/token", data={"username": "bob", "password": "bobbob"})
+        bob = bearer(answer.json()["access_token"])
+        assert (await client.get("/inner/deeper/me", headers=bob)).json() == ["bob", "bob"]
+        assert (await client.get("/inner/deeper/me", headers=ada)).status_code == 401
 
 
 @async_test

@@ -80,6 +80,17 @@ async def test_a_request_that_will_not_do_is_a_400(form: dict[str, Any], error: 
 
 
 @async_test
+async def test_a_scope_that_no_token_has_room_for_is_not_read() -> None:
+    app, _ = service()
+    async with running(app) as client:
+        form = {"username": "ada", "password": "adaada", "scope": " ".join("ab" * 2000)}
+        answer = await client.post("/token", data=form)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+        form["scope"] = " ".join("ab" * 1000)
+        assert (await client.post("/token", data=form)).status_code == 200
+
+
+@async_test
 async def test_credentials_anywhere_but_in_a_form_are_not_looked_at() -> None:
     app, _ = service()
     good = {"username": "ada", "password": "adaada"}

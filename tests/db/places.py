@@ -31,6 +31,8 @@ def at(kind: str, folder: Path) -> Iterator[str]:
         return
     schema = f"place_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(POSTGRES, autocommit=True) as outside:
+        # A test that fails may leave a connection in a transaction. Better an error than no end.
+        outside.execute("SET lock_timeout = '10s'")
         outside.execute(f"CREATE SCHEMA {schema}")
         try:
             url = POSTGRES.replace("postgresql", kind)

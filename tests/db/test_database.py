@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from backstay.db.database import Database
 from tests.db.places import EVERY_KIND, metadata, pools_of, stock, stocked
@@ -370,6 +370,29 @@ def test_who_has_to_connect_by_himself_gets_the_password() -> None:
     database = Database("postgresql://shop:s%25t@h/shop")
     assert database.address.password == "s%t"
     assert repr(database) == "<Database postgresql://shop:***@h/shop>"
+
+
+@needs_postgres
+@async_test
+async def test_one_that_is_apart_waits_for_nobodys_connections() -> None:
+    database = Database(POSTGRES, options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1})
+    apart = database.apart(connections=2)
+    assert apart.address == database.address
+    async with database.session() as session:
+        await session.execute(text("SELECT 1"))
+        assert await apart.fetch(text("SELECT 1"))
+    pool: Any = apart.async_engine.pool
+    assert (pool.size(), pool._max_overflow, pool._timeout) == (2, 0, 0.1)
+    await apart.close()
+    await database.close()
+
+
+def test_where_nothing_would_be_won_by_it_nothing_is_apart(tmp_path: Path) -> None:
+    file = Database(f"sqlite:///{tmp_path}/shop.db")
+    given = Database(create_engine("postgresql+psycopg://127.0.0.1/shop"))
+    unpooled = Database("postgresql://127.0.0.1/shop", options={"poolclass": NullPool})
+    for each in (file, given, unpooled):
+        assert each.apart(connections=2) is each
 
 
 @async_test

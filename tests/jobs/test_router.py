@@ -348,6 +348,16 @@ async def test_a_finished_job_is_not_cancelled() -> None:
 
 
 @async_test
+async def test_what_a_problem_is_about_is_the_path_that_the_client_asked_for() -> None:
+    row = a_job(state=State.SUCCEEDED)
+    for action in ("cancel", "requeue"):
+        site, path = Site(row), f"/jobs/{row.id}/{action}"
+        site.app.root_path = "/api"  # which a proxy takes off
+        answer = await site.ask("POST", path, headers={"Host": "elsewhere/hidden?"})
+        assert (answer.status_code, answer.json()["instance"]) == (409, f"/api{path}")
+
+
+@async_test
 async def test_a_discarded_job_is_requeued() -> None:
     row = a_job(state=State.DISCARDED)
     answer = await Site(row).ask("POST", f"/jobs/{row.id}/requeue")

@@ -52,6 +52,24 @@ async def test_a_machine_whose_clock_is_behind_does_not_open_a_window_again(
         await second.close()
 
 
+@needs_postgres
+@async_test
+async def test_whoever_keeps_all_connections_of_the_app_busy_is_counted(tmp_path: Path) -> None:
+    limits = read_limits("2/minute")
+    with at("postgresql", tmp_path) as url:
+        database = Database(url, options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1})
+        store = DatabaseCounts(database)
+        for _ in range(2):  # and again once it was closed
+            async with database.session() as session:
+                await session.execute(text("SELECT 1"))
+                assert (await store.hit("k", limits, 1, Strategy.MOVING)).allowed
+            await store.close()
+        assert not (await store.hit("k", limits, 1, Strategy.MOVING)).allowed
+        await store.close()
+        assert await database.fetch(text("SELECT 1"))  # which is not the store's to close
+        await database.close()
+
+
 @both
 @async_test
 async def test_nobodys_address_can_be_read_in_it(kind: str, tmp_path: Path) -> None:
@@ -62,6 +80,7 @@ async def test_nobodys_address_can_be_read_in_it(kind: str, tmp_path: Path) -> N
         rows = await database.fetch(text("SELECT * FROM backstay_limits"))
         assert len(rows) == 1
         assert b"alice" not in bytes(rows[0].key)
+        await store.close()
         await database.close()
 
 
@@ -77,6 +96,7 @@ async def test_errors_of_the_database_are_told_as_ours(kind: str, tmp_path: Path
             with pytest.raises(LimitsUnavailable, match="out of reach") as caught:
                 await store.hit("k", limits, 1, Strategy.MOVING)
             assert caught.value.__cause__ is not None
+        await store.close()
         await database.close()
 
 
@@ -104,6 +124,7 @@ async def test_sessions_that_are_serializable_elsewhere_do_not_disturb_counting(
             *(store.hit("k", limits, 1, Strategy.SLIDING) for _ in range(60))
         )
         assert sum(each.allowed for each in verdicts) == 20
+        await store.close()
         await database.close()
 
 
@@ -117,6 +138,7 @@ async def test_postgres_goes_by_its_own_clock(tmp_path: Path) -> None:
         query = "SELECT expires_at - extract(epoch FROM now()) AS left_s FROM backstay_limits"
         [row] = await database.fetch(text(query))
         assert timedelta(seconds=59) < timedelta(seconds=float(row.left_s)) <= timedelta(minutes=2)
+        await store.close()
         await database.close()
 
 

@@ -85,6 +85,7 @@ async def test_what_is_not_ours_is_refused(
             await store.open()
         assert says in str(caught.value)
         assert "key_prefix=" in str(caught.value)
+        await store.close()
         await database.close()
 
 

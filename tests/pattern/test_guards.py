@@ -209,6 +209,15 @@ async def test_bodies_are_bounded_everywhere_whatever_middlewares_come_later() -
 
 
 @async_test
+async def test_a_routes_own_bounds_hold_where_the_app_has_none() -> None:
+    app = make_app(max_body_bytes=None, body_timeout_s=None)
+    async with running(app) as client:
+        assert (await client.post("/read", content=b"x" * 2000)).json() == 2000
+        assert (await client.post("/large", content=b"x" * 2000)).status_code == 413
+        assert (await client.post("/large", content=b"x" * 1000)).json() == 1000
+
+
+@async_test
 async def test_probes_are_answered_under_any_name() -> None:
     app = make_app(allowed_hosts=["shop.example"])
     async with running(app) as client:

@@ -42,7 +42,8 @@ def test_a_revision_is_written_from_the_models_and_applied(database: str, tmp_pa
         assert written.name.startswith("20")
         assert written.name.endswith("_init.py")
         alembic(tmp_path, "upgrade", "head", DATABASE_URL=url)
-        engine = create_engine(url)
+        # SQLAlchemy before 2.1 takes the short name for that of another driver.
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
         tables = set(inspect(engine).get_table_names())
         engine.dispose()
         assert tables == {

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import get_args
 from uuid import UUID
 
-from fastapi.routing import iter_route_contexts
+from fastapi import routing
 from sqlalchemy import event
 
 from backstay.auth import jwt_auth
@@ -81,7 +81,9 @@ async def test_an_overridden_list_is_the_list_and_the_other_verbs_stay(
         assert len((await client.get("/api/v1/user?skip=1&limit=5")).json()) == 1
         assert (await client.get(place)).json() == ada
         assert (await client.delete(place)).status_code == 204
-        names = [route.name for route in iter_route_contexts(service.app.routes)]
+        # FastAPI before 0.137 has copies of included routes among the app's own.
+        in_context = getattr(routing, "iter_route_contexts", iter)
+        names = [route.name for route in in_context(service.app.routes)]
         assert "get_list_items" in names
         assert not any(name == "user.list" for name in names)
 

@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -756,7 +757,9 @@ def websocket_app(error: Exception | None, *, accepted: bool = False) -> FastAPI
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(403, 1008), (500, 1011), (503, 1013)], ids=lambda each: str(each)
+    ("status", "code"),
+    [(403, 1008), (429, 1013), (500, 1011), (503, 1013)],
+    ids=lambda each: str(each),
 )
 @async_test
 async def test_an_http_exception_denies_or_closes_a_websocket(status: int, code: int) -> None:
@@ -831,3 +834,25 @@ async def test_an_app_of_starlettes_may_have_it() -> None:
             pass
         assert by_hand.sent[0]["status"] == status
         assert by_hand.header("content-type") == [PROBLEM]
+
+
+@async_test
+async def test_a_client_that_leaves_within_its_body_is_no_failure_of_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = FastAPI()
+
+    @app.post("/read")
+    async def read(request: Request) -> int:
+        return len(await request.body())
+
+    add_problem_details(app)
+    by_hand = ByHand(app, "/read")
+    by_hand.scope["method"] = "POST"
+    by_hand.replace_request(
+        {"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}
+    )
+    with pytest.raises(ClientDisconnect):
+        await by_hand.run()
+    assert by_hand.sent[0]["status"] == 400
+    assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []

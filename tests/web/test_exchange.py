@@ -1022,3 +1022,64 @@ async def test_who_is_nobody_and_opens_no_context_where_nobody_verifies() -> Non
     app.router.routes.append(Route("/", endpoint))
     await ask(app)
     assert seen == [None, False]
+
+
+class Part:
+    """What a mounted app has and the one around it does not: its requests have their own context."""
+
+    attribute = "part"
+
+    def bind(self, ctx: Context) -> object:
+        return self
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("headers", "found"), [({"x-name": "ada"}, User("ada")), ({}, None)])
+@pytest.mark.parametrize("asked_before", [True, False])
+@async_test
+async def test_a_mounted_app_without_a_verifier_has_the_users_of_the_one_around_it(
+    asked_before: bool, headers: dict[str, str], found: User | None
+) -> None:
+    app, inner, verifier, seen = FastAPI(), FastAPI(), CountingVerifier(), []
+    install(app, verify_user=verifier)
+    install(inner).add(Part())
+
+    @inner.get("/")
+    async def endpoint(ctx: Ctx) -> None:
+        seen.append(ctx.user)
+
+    async def asking(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange.of(scope)
+        assert exchange is not None
+        if asked_before:
+            seen.append(await exchange.who(HTTPConnection(scope)))
+        await inner(scope, receive, send)
+
+    app.mount("/inner", asking)
+    assert (await ask(app, "/inner/", headers=headers)).status_code == 200
+    assert seen == ([found, found] if asked_before else [found])
+    assert verifier.asked == 1
+
+
+@async_test
+async def test_an_exchange_knows_the_apps_it_came_through_the_innermost_first() -> None:
+    app, middle, inner, seen = FastAPI(), FastAPI(), FastAPI(), []
+    around = [install(app), install(middle), install(inner)]
+    around[2].add(Part())
+
+    for each in (app, middle, inner):
+
+        @each.get("/")
+        async def endpoint(request: Request) -> None:
+            exchange = Exchange.of(request.scope)
+            assert exchange is not None
+            seen.append([around.index(each) for each in exchange.apps()])
+
+    middle.mount("/inner", inner)
+    app.mount("/middle", middle)
+    for path in ("/", "/middle/", "/middle/inner/"):
+        assert (await ask(app, path)).status_code == 200
+    assert seen == [[0], [1, 0], [2, 1, 0]]

@@ -16,6 +16,7 @@ from backstay.errors import (
     BackstayError,
     GrantRefused,
     ItemError,
+    LimitsUnavailable,
     MissingExtra,
     NotAllowed,
     NotAuthenticated,
@@ -306,6 +307,24 @@ async def test_a_server_fault_that_the_client_is_not_told_is_told_to_the_log(
     assert len(told) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(TooManyTasks("full"), logging.WARNING), (LimitsUnavailable("away"), logging.DEBUG)],
+    ids=lambda each: type(each).__name__,
+)
+@async_test
+async def test_what_is_told_elsewhere_is_not_told_for_each_request(
+    error: Exception, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "backstay.web")
+    app = FastAPI()
+    install(app)
+    raising(app, error)
+    async with running(app) as client:
+        assert (await client.get("/")).status_code == 503
+    assert [each.levelno for each in caplog.records if each.name == "backstay.web"] == [level]
+
+
 def websocket_app(error: Exception, *, accepted: bool) -> FastAPI:
     app = FastAPI()
     install(app)
@@ -342,15 +361,22 @@ async def test_a_websocket_is_closed_where_the_server_cannot_deny() -> None:
 
 
 @pytest.mark.parametrize("extensions", [{}, {"websocket.http.response": {}}], ids=["old", "new"])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TooManyTasks(SECRET), 1013),  # try again later
+        (RateLimited(SECRET, retry_after_s=1), 1013),
+        (NotInstalled(SECRET), 1011),  # internal error
+        (NotAllowed(SECRET), 1008),  # policy violation
+    ],
+    ids=lambda each: type(each).__name__,
+)
 @async_test
-async def test_an_accepted_websocket_is_closed_with_a_code_that_blames_the_server(
-    extensions: Mapping[str, Any],
+async def test_an_accepted_websocket_is_closed_with_a_code_that_says_what_to_do(
+    error: Exception, code: int, extensions: Mapping[str, Any]
 ) -> None:
-    by_hand = ByHand(
-        websocket_app(TooManyTasks(SECRET), accepted=True), kind="websocket", extensions=extensions
-    )
+    by_hand = ByHand(websocket_app(error, accepted=True), kind="websocket", extensions=extensions)
     accepted, *rest = await by_hand.run()
     assert accepted["type"] == "websocket.accept"
-    assert [each["type"] for each in rest] == ["websocket.close"]
-    assert rest[0]["code"] in {1011, 1013}  # internal error, try again later (RFC 6455, IANA)
+    assert [(each["type"], each["code"]) for each in rest] == [("websocket.close", code)]
     assert "hush" not in str(rest)

@@ -5,7 +5,8 @@ Write a class below ``BaseAuthJWT``, call its ``mount_auth(app)``, and guard rou
 MCP SDK are asked by ``ask_verifier``.
 
 May know FastAPI, ``backstay.web``, ``backstay.db`` and the ground; and, inside functions,
-SQLAlchemy (the extra ``db``) and joserfc, pwdlib and httpx2 (the extra ``auth``). What sessions,
+``backstay.limits`` of an app that has them, SQLAlchemy (the extra ``db``) and joserfc, pwdlib and
+httpx2 (the extra ``auth``). What sessions,
 revocations and keys are remembered in stands behind ``AuthStore``.
 """
 

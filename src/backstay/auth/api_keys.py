@@ -72,9 +72,10 @@ class ApiKeys:
         audit: is told when keys are made and revoked. ``None``: nobody is.
         cache_s: seconds for which a key that was found good is good without asking the store, and
             so for how long one that was revoked elsewhere may still be used here. 0: none.
+        patience_s: seconds that finding a key may take.
 
     Raises:
-        BadAuth: the prefix or the time is none that could work.
+        BadAuth: the prefix or a time is none that could work.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ApiKeys:
         clock: Clock | None = None,
         audit: Audit | None = None,
         cache_s: float = 1.0,
+        patience_s: float = 2.0,
     ) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9]{1,15}", prefix):
             raise BadAuth(
@@ -93,11 +95,14 @@ class ApiKeys:
             )
         if not 0 <= cache_s < float("inf"):
             raise BadAuth(f"cache_s= is a number of seconds from 0 on; got {cache_s!r}")
+        if not 0 < patience_s < float("inf"):
+            raise BadAuth(f"patience_s= is a number of seconds above 0; got {patience_s!r}")
         self._store = store
         self._prefix = prefix
         self._clock = SystemClock() if clock is None else clock
         self._audit = audit
         self._cache_s = cache_s
+        self._patience_s = patience_s
         self._form = re.compile(
             rf"({prefix}_([a-z2-7]{{16}})_[A-Za-z0-9_-]{{43}})_([0-9A-Za-z]{{6}})", re.ASCII
         )
@@ -227,7 +232,15 @@ class ApiKeys:
             self._kept.move_to_end(key_id)
             return kept.record
         revoked, until = self._revoked, self._clock.monotonic() + self._cache_s
-        record = await self._store.find_api_key(key_id)
+        try:
+            # A database that hangs must not hold up every request that shows a key.
+            async with asyncio.timeout(self._patience_s):
+                record = await self._store.find_api_key(key_id)
+        except TimeoutError as error:
+            raise TokensUncheckable(
+                f"the store of API keys has not answered within {self._patience_s:g} s, so nobody "
+                "can say whether a key is good"
+            ) from error
         # What is not there is not kept: strangers could push out everybody's keys.
         if record is not None and self._cache_s and revoked == self._revoked:
             self._kept[key_id] = _Kept(record, until)

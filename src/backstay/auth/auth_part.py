@@ -253,10 +253,24 @@ class AuthPart:
 
     async def _open(self) -> None:
         await self._made.store.open()
+        self._share_failures()
         if not self._tells_events and self._backstay.has("events"):
             self._tells_events = True
             self.audit.add_sink(self._keep_event)
         self._is_open = True
+
+    def _share_failures(self) -> None:
+        """Failed logins are counted with other processes if the app's limits are."""
+        if self._throttle is None or not self._backstay.has("limits"):
+            return
+        # Here: who limits nothing need not have what counts.
+        from backstay.limits.app_limits import limits_of
+        from backstay.limits.failure_counts import FailureCounts
+
+        limiter = limits_of(self._backstay).limiter
+        if not limiter.store.is_local:
+            # In services that share a store, one name may be the accounts of two people.
+            self._throttle.count_with(FailureCounts(limiter, f"logins of {self.policy.issuer}"))
 
     def _keep_event(self, event: AuditEvent) -> None:
         """Audit events are among what the app's events tell."""
@@ -306,9 +320,12 @@ class AuthPart:
     def _keyring_of_secret(self) -> Keyring:
         secret = SECRET_KEY(self._app) if self._secret_key is None else self._secret_key
         if secret is None:
+            secret = self._backstay.settings.get("BACKSTAY_SECRET_KEY")
+        if secret is None:
             raise BadAuth(
                 "there is no secret key to sign tokens with: give one to mount_auth(app, "
-                "secret_key=...) or to base_pattern(app, secret_key=...), or set KEYS to a Keyring"
+                "secret_key=...) or to base_pattern(app, secret_key=...), write it into the setting "
+                "BACKSTAY_SECRET_KEY, or set KEYS to a Keyring"
             )
         return Keyring.from_secrets(
             secret, algorithm=self.policy.algorithm, debug=bool(DEBUG(self._app))

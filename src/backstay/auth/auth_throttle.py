@@ -22,6 +22,7 @@ Limit = tuple[int, int]
 """So many failures within so many seconds."""
 
 _LOOKED_AT: Final = 16
+_WARN_EVERY_S: Final = 60.0
 _DETAIL: Final = "Too many attempts to log in. Try again later."
 
 
@@ -75,8 +76,9 @@ class LoginThrottle:
         most_keys: of each kind that are remembered. When there are more, one that has not been
             seen for long and has few failures is forgotten, so that nobody can have his own
             forgotten by making up names: their failures are fewer, and his address counts them all.
-        counter: counts for several processes. ``None``: each for itself. Before the first failures
-            are known to all, each process lets through as many as its limit.
+        counter: counts for several processes. ``None``: each for itself, until ``count_with`` says
+            otherwise. Before the first failures are known to all, each process lets through as
+            many as its limit. A success takes nothing back of what all know.
 
     Raises:
         BadAuth: a number is none that could work.
@@ -109,8 +111,15 @@ class LoginThrottle:
         self._accounts = _Windows("account", *per_account, most_keys, clock)
         self._addresses = _Windows("address", *per_address, most_keys, clock)
         self._counter = counter
+        self._clock = clock
+        self._warned_at: float | None = None
         self._known: OrderedDict[str, None] = OrderedDict()
         self._most_known = most_keys
+
+    def count_with(self, counter: FailureCounter) -> None:
+        """Have ``counter`` count for several processes, unless there is one already."""
+        if self._counter is None:
+            self._counter = counter
 
     async def check(self, account: str, address: str | None) -> None:
         """Allow an attempt and count it, or refuse it.
@@ -142,8 +151,8 @@ class LoginThrottle:
         try:
             for windows, key in self._keys(account, address):
                 await self._counter.hit(f"{windows.kind}:{key}", windows.limit, windows.window_s)
-        except LimitsUnavailable:
-            _logger.warning("a failed login was counted by this process alone", exc_info=True)
+        except LimitsUnavailable as error:
+            self._warn(error)
 
     async def succeeded(self, account: str, address: str | None) -> None:
         """The attempt was none to count. The client has shown that it knows the password."""
@@ -165,10 +174,19 @@ class LoginThrottle:
                     f"{windows.kind}:{key}", windows.limit, windows.window_s
                 )
                 longest = max(longest, wait_s)
-        except LimitsUnavailable:
+        except LimitsUnavailable as error:
             # Nobody could log in otherwise, and this process goes on counting its own.
-            _logger.warning("logins are limited by this process alone", exc_info=True)
+            self._warn(error)
         return longest
+
+    def _warn(self, error: LimitsUnavailable) -> None:
+        """Once a minute: whoever guesses would fill the log."""
+        now = self._clock.monotonic()
+        if self._warned_at is None or now - self._warned_at >= _WARN_EVERY_S:
+            self._warned_at = now
+            _logger.warning(
+                "failed logins are counted by this process alone at the moment: %s", error
+            )
 
     def _keys(self, account: str, address: str | None) -> list[tuple[_Windows, str]]:
         name = unicodedata.normalize("NFKC", account.strip()).casefold()

@@ -105,7 +105,8 @@ class BaseAuthJWT:
             app: the FastAPI app you serve.
             secret_key: signs the tokens: 32 bytes at least. Several, as a list or with commas:
                 the first signs, all verify. ``None``: ``app.state.SECRET_KEY``, which
-                ``base_pattern`` sets, before this or after it.
+                ``base_pattern`` sets, before this or after it, else the setting
+                ``BACKSTAY_SECRET_KEY``.
             store: remembers sessions, revocations and API keys: a ``MainDatabaseManager``, a
                 ``Database``, its URL, or an ``AuthStore``. ``None``: the app's database if it has
                 one, else the memory of this process.
@@ -113,7 +114,8 @@ class BaseAuthJWT:
                 at ``/.well-known/jwks.json``.
             tags: of the routes in the OpenAPI document.
             client_limits: how many wrong passwords somebody may try; ``True`` for the usual
-                numbers, ``False`` for any.
+                numbers, ``False`` for any. Processes count them together if ``add_limits`` says
+                that the app's limits are in a database or Redis, else each for itself.
 
         Returns:
             The part.
@@ -128,6 +130,12 @@ class BaseAuthJWT:
             raise BadAuth(f"mount_auth needs a FastAPI app, got a {type(app).__qualname__}")
         if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
             raise BadAuth(f'prefix={prefix!r} begins with a slash and ends without: "/auth"')
+        if not isinstance(client_limits, bool | LoginThrottle):
+            # None and 0 read like "none given", and would take the brake off guessing.
+            raise BadAuth(
+                "client_limits= is True, False or a LoginThrottle(...); got "
+                f"{client_limits!r:.80} of type {type(client_limits).__qualname__}"
+            )
         backstay = install(app)
         if getattr(app.state, "auth_jwt", None) is not None:
             raise AlreadyInstalled("mount_auth was called for this app already; call it once")

@@ -53,7 +53,8 @@ def read_claims(
 
 def _decode(payload: bytes) -> dict[str, Any]:
     try:
-        claims = json.loads(payload, object_pairs_hook=_once)
+        # RFC 7519 §3: UTF-8. Of bytes, Python's reader would take UTF-16 and others as well.
+        claims = json.loads(payload.decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError):
         claims = None
     if not isinstance(claims, dict):

@@ -9,7 +9,6 @@ from fastapi import Depends, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.requests import HTTPConnection
 
-from backstay.appstate import AUTH_JWT
 from backstay.auth.auth_part import AuthPart
 from backstay.auth.bearer import read_bearer
 from backstay.auth.credentials import challenge
@@ -18,6 +17,7 @@ from backstay.auth.token import VerifiedToken
 from backstay.auth.token_guard import Kind
 from backstay.context import User
 from backstay.errors import BadAuth, NotAllowed, NotAuthenticated, NotInstalled
+from backstay.web.exchange import Exchange
 
 __all__ = [
     "auth_of",
@@ -49,19 +49,21 @@ oauth2_scheme = _BearerScheme()
 
 
 def auth_of(connection: HTTPConnection) -> AuthPart:
-    """What guards the app that a request is for: its own, else that of the app around it.
+    """What guards the app that a request is for: its own, else that of the nearest app around it.
 
     Raises:
-        NotInstalled: ``mount_auth`` was called for neither.
+        NotInstalled: ``mount_auth`` was called for none of them.
     """
-    own = getattr(connection.scope["app"].state, "auth_jwt", None)
-    found = AUTH_JWT() if own is None else own
-    if not isinstance(found, AuthPart):
-        raise NotInstalled(
-            f"{connection.scope['path']!r} is guarded by jwt_auth, and nothing says who may log in: "
-            "call mount_auth(app) of a class below BaseAuthJWT where the app is made"
-        )
-    return found
+    exchange = Exchange.of(connection.scope)
+    around = () if exchange is None else exchange.apps()
+    for state in (connection.scope["app"].state, *(each.app_state for each in around)):
+        found = getattr(state, "auth_jwt", None)
+        if isinstance(found, AuthPart):
+            return found
+    raise NotInstalled(
+        f"{connection.scope['path']!r} is guarded by jwt_auth, and nothing says who may log in: "
+        "call mount_auth(app) of a class below BaseAuthJWT where the app is made"
+    )
 
 
 async def jwt_auth(

@@ -67,8 +67,12 @@ class LocalVerifier:
             value = found.claims.get(name)
             if not isinstance(value, str) or not value:
                 raise BadToken(f"it has no {name}, by which it could be revoked")
-        if found.claims.get("iat") is None or type(found.claims.get("iat_us")) is not int:
-            raise BadToken("it does not say when it was issued (iat, iat_us)")
+        # Bounded as iat is, which says the same less exactly: it decides whether logging out counts.
+        issued_us, latest_s = found.claims.get("iat_us"), now.timestamp() + self._policy.leeway_s
+        if type(issued_us) is not int or not 0 <= issued_us <= latest_s * 1_000_000:
+            raise BadToken("it does not say when it was issued (iat_us), or that will not do")
+        if found.claims.get("iat") is None:
+            raise BadToken("it does not say when it was issued (iat)")
         return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from backstay.auth.audit import Audit
 from backstay.auth.auth_throttle import LoginThrottle
 from backstay.auth.hooks import Hooks
@@ -11,6 +13,10 @@ __all__ = ["LoginCheck"]
 
 _MAX_USERNAME = 256
 _MAX_PASSWORD = 4096
+
+# Databases stumble over the zero, and half of a surrogate pair is no character that could be
+# written. A form has them if it says that it is written in Python's unicode_escape.
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class LoginCheck:
@@ -39,11 +45,11 @@ class LoginCheck:
             RateLimited: too many wrong ones were tried.
             BadAuth: ``check_auth`` says neither yes nor no.
         """
-        # No name and no password looks like that, and databases stumble over the zero.
+        # No name and no password looks like that.
         if (
             not 0 < len(username) <= _MAX_USERNAME
             or len(password) > _MAX_PASSWORD
-            or "\0" in username + password
+            or _UNWRITABLE.search(username + password)
         ):
             return False
         if self._throttle is None:

@@ -202,7 +202,8 @@ def verify_signature(token: str, header: Header, keys: Sequence[PublicKey]) -> b
 
 def _decode(part: str) -> dict[str, Any]:
     try:
-        members = json.loads(base64.b64decode(part + "=" * (-len(part) % 4), b"-_", validate=True))
+        decoded = base64.b64decode(part + "=" * (-len(part) % 4), b"-_", validate=True)
+        members = json.loads(decoded.decode())  # UTF-8 and nothing else (RFC 7515 §4)
     except (binascii.Error, ValueError, RecursionError):
         members = None
     if not isinstance(members, dict):

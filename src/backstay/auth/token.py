@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -189,9 +188,12 @@ def read_time(value: object) -> datetime | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"a time is a number of seconds since 1970; got {value!r:.40}")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(  # noqa: TRY004  # what every reader of times has to catch
+            f"a time is a number of seconds since 1970; got {value!r:.40}"
+        )
     try:
+        # NaN and infinity end here as well, and whole numbers that no float can hold.
         return datetime.fromtimestamp(value, UTC)
     except (OverflowError, OSError, ValueError):
         raise ValueError(f"no calendar has the time {value!r:.40}") from None

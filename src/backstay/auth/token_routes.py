@@ -19,6 +19,8 @@ from backstay.web.client_address import client_address
 __all__ = ["Token", "document_token_url", "key_routes", "token_routes"]
 
 _KEYS_MAX_AGE_S = 300
+_MAX_SCOPE = 4096
+"""Characters: more than any token has room for, and reading a megabyte of them takes a while."""
 
 
 class Token(BaseModel):
@@ -179,9 +181,11 @@ def _answer(grant: Grant) -> Token:
 
 def _read_scope(scope: str) -> tuple[str, ...]:
     try:
-        return read_scopes(scope.split(" ") if scope else ())
+        if len(scope) <= _MAX_SCOPE:
+            return read_scopes(scope.split(" ") if scope else ())
     except ValueError:
-        raise GrantRefused("invalid_scope", "The scope is not written as it should be.") from None
+        pass
+    raise GrantRefused("invalid_scope", "The scope is not written as it should be.")
 
 
 async def _refuse_repeated(request: Request) -> None:

@@ -103,8 +103,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """What stands behind a FastAPI service: workers, durable jobs, queues, widgets, migrations,
-    events."""
+    """What stands behind a FastAPI service: workers, jobs, queues, widgets, migrations, events."""
 
 
 worker.add_to(program)

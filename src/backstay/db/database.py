@@ -225,6 +225,24 @@ class Database:
         async with view.connect() as connection:
             yield connection
 
+    def apart(self, *, connections: int) -> Database:
+        """The same database by connections of its own, for what cannot wait for requests to give
+        theirs back.
+
+        Where engines are somebody else's, nobody knows how to make another; and SQLite has one
+        writer however many there are. Then it is this one.
+
+        Args:
+            connections: how many at most.
+
+        Returns:
+            Another, which whoever asked closes; or this one.
+        """
+        if self.dialect == "sqlite" or not self._engines.are_own or "poolclass" in self._options:
+            return self
+        options = {**self._options, "pool_size": connections, "max_overflow": 0}
+        return Database(self.address, busy_timeout_s=self._busy_timeout_s, options=options)
+
     async def close(self) -> None:
         """Close the engines made here. Using the database again makes new ones."""
         await self._engines.close()

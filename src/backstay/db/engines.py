@@ -43,6 +43,9 @@ class Engines:
         otherwise: has those that are not given. ``None`` makes them from the URL.
         as_they_are: no option of a connection's is changed, not even for reads: what is given
             are a test's, inside a transaction of its own.
+
+    Attributes:
+        are_own: whether they are made here, and none is somebody else's.
     """
 
     def __init__(
@@ -68,8 +71,8 @@ class Engines:
         self._lock = threading.Lock()
         self._lanes: dict[tuple[asyncio.AbstractEventLoop, bool], Lane] = {}
         self._views: dict[tuple[object, str], Any] = {}
-        nothing_given = given == (None, None)
-        self._is_own_sqlite = nothing_given and self.dialect == "sqlite"
+        self.are_own = given == (None, None)
+        self._is_own_sqlite = self.are_own and self.dialect == "sqlite"
         # Two hops from thread to thread for a whole statement, where an async driver for SQLite
         # makes two for each of its steps.
         self._in_threads = self._is_own_sqlite or (

@@ -17,6 +17,10 @@ __all__ = ["Collector", "Seen", "said_by"]
 
 _MAX_SAID = 8_000
 _NAME = 200
+_METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+_OTHER_METHOD = "(other)"
 
 
 class Seen(NamedTuple):
@@ -101,7 +105,7 @@ class Collector:
             return
         status = seen.status
         failed = seen.outcome == "failed" or (status is not None and status >= 500)
-        name = seen.name if len(seen.name) <= _NAME else seen.name[:_NAME]
+        name = _name_of(seen)
         started_at, duration_s = seen.started_at, seen.duration_s
         minute = int((started_at.timestamp() + duration_s) // 60)
         self.tally.add(seen.kind, name, minute, duration_s, failed=failed, status=status)
@@ -149,6 +153,19 @@ class Collector:
         elif waiting + 1 == self._batch and self.on_batch is not None:
             self.on_batch()
         (self._precious if precious else self._ordinary).append(seen)
+
+
+def _name_of(seen: Observation) -> str:
+    """Its name, of which there are few: a request's begins with a method, which may be any word.
+
+    Whoever makes methods up could else use up the names that are told apart in a minute.
+    """
+    name = seen.name
+    if seen.kind is Kind.REQUEST:
+        method = seen.facts.get("method")
+        if isinstance(method, str) and method not in _METHODS:
+            name = f"{_OTHER_METHOD}{name.removeprefix(method)}"
+    return name[:_NAME]
 
 
 def said_by(error: BaseException) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from backstay.ledger.rows import FINISHED, JobFilter, JobRow, State
 from backstay.web.exchange import Exchange
 from backstay.web.installation import installed
 from backstay.web.problems import problem_response
+from backstay.web.request_facts import path_of
 
 __all__ = ["Guard", "LedgerHolder", "anybody", "jobs_router"]
 
@@ -180,7 +181,7 @@ def jobs_router(
             return problem_response(
                 503,
                 "Too many event streams are open. Try again shortly, or ask for the job itself.",
-                instance=request.url.path,
+                instance=path_of(request.scope),
                 headers={"Retry-After": "5"},
             )
         return _EventStream(_events(feed, row, show_results, keep_alive_s, last_event_id))
@@ -209,7 +210,7 @@ def jobs_router(
             raise UnknownJob(f"there is no job {job_id} to cancel")
         if before in FINISHED:
             return problem_response(
-                409, f"The job is {before.value} already.", instance=request.url.path
+                409, f"The job is {before.value} already.", instance=path_of(request.scope)
             )
         job = view(await _row(ledger, job_id))
         if job.finished:
@@ -237,7 +238,7 @@ def jobs_router(
             "Another job holds its unique key."
             if row.state in {State.DISCARDED, State.CANCELLED}
             else f"The job is {row.state.value}; only discarded and cancelled ones are requeued.",
-            instance=request.url.path,
+            instance=path_of(request.scope),
         )
 
     return router

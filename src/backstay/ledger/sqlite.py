@@ -93,7 +93,7 @@ class SqliteLedger:
         self._claiming = Claiming(prefix)
         self._queries = Queries(prefix)
         self._set_progress = (
-            f"UPDATE {prefix}jobs SET progress = :progress "  # noqa: S608
+            f"UPDATE {prefix}jobs SET progress = :progress "  # noqa: S608  # names of tables, never values
             "WHERE id = :id AND fence = :fence AND state = 'running'"
         )
         self._path = MEMORY

@@ -1,5 +1,7 @@
 """What is asked about jobs, queues and workers, and their upkeep."""
 
+# ruff: noqa: S608  # the pieces put together here are constants, and values are parameters
+
 from __future__ import annotations
 
 import json
@@ -87,7 +89,7 @@ _WAITS = tuple(
 # The next task of the same queue, else the first of the next one. Not (queue, task) > (...), for
 # which SQLite goes through all of the queue.
 _NEXT_KIND = tuple(
-    "SELECT queue, task FROM {p}jobs INDEXED BY {p}jobs_finished "  # noqa: S608
+    "SELECT queue, task FROM {p}jobs INDEXED BY {p}jobs_finished "
     f"WHERE finished_at IS NOT NULL AND state = :state AND {after} ORDER BY queue, task LIMIT 1"
     for after in ("queue = :queue AND task > :task", "queue > :queue")
 )
@@ -151,7 +153,7 @@ class Queries:
         for some in _portions(ids):
             where, parameters = _id_in(some)
             for row in execute(
-                self._ours(f"SELECT {JOB_COLUMNS} FROM {{p}}jobs WHERE {where}"),  # noqa: S608
+                self._ours(f"SELECT {JOB_COLUMNS} FROM {{p}}jobs WHERE {where}"),
                 parameters,
             ):
                 job = job_row(row, now)
@@ -180,7 +182,7 @@ class Queries:
             parameters["limit"] = limit
             if column == "+id":
                 # Only the ids are sorted: whole rows are large.
-                where = f"SELECT seq FROM {{p}}jobs {where} ORDER BY +id DESC LIMIT :limit"  # noqa: S608
+                where = f"SELECT seq FROM {{p}}jobs {where} ORDER BY +id DESC LIMIT :limit"
                 where = f"WHERE seq IN ({where})"
             elif _is_history(narrow):
                 seqs = self._latest_of_kinds(execute, narrow, where, parameters)
@@ -195,8 +197,7 @@ class Queries:
         column = "+id" if "seq IN" in where else "id"
         rows = execute(
             self._ours(
-                f"SELECT {JOB_COLUMNS} FROM {{p}}jobs {where} "  # noqa: S608
-                f"ORDER BY {column} DESC LIMIT :limit"
+                f"SELECT {JOB_COLUMNS} FROM {{p}}jobs {where} ORDER BY {column} DESC LIMIT :limit"
             ),
             parameters,
         )
@@ -261,7 +262,7 @@ class Queries:
             found.extend(
                 execute(
                     self._ours(
-                        "SELECT id, unique_key, unique_states, unique_until "  # noqa: S608
+                        "SELECT id, unique_key, unique_states, unique_until "
                         f"FROM {{p}}jobs {where} ORDER BY id"
                     ),
                     parameters,
@@ -291,8 +292,7 @@ class Queries:
                 where, parameters = _conditions(narrow, now)
             found += execute(
                 self._ours(
-                    f"SELECT seq, id FROM {{p}}jobs {index} {where} "  # noqa: S608
-                    "AND +seq <= :last LIMIT :most"
+                    f"SELECT seq, id FROM {{p}}jobs {index} {where} AND +seq <= :last LIMIT :most"
                 ),
                 {**parameters, "last": last, "most": limit - len(found)},
             )
@@ -308,19 +308,18 @@ class Queries:
             "ids": json.dumps([raw.hex().upper() for _, raw in found]),
         }
         where = (
-            "WHERE seq IN (SELECT value FROM json_each(:seqs)) "  # noqa: S608
+            "WHERE seq IN (SELECT value FROM json_each(:seqs)) "
             "AND hex(id) IN (SELECT value FROM json_each(:ids)) "
             f"AND +{_in_states(_finished(which))}"
         )
         if self._has_edges(execute):
             execute(
                 self._ours(
-                    "DELETE FROM {p}edges WHERE child IN "  # noqa: S608
-                    f"(SELECT id FROM {{p}}jobs {where})"
+                    f"DELETE FROM {{p}}edges WHERE child IN (SELECT id FROM {{p}}jobs {where})"
                 ),
                 these,
             )
-        execute(self._ours(f"DELETE FROM {{p}}jobs {where}"), these)  # noqa: S608
+        execute(self._ours(f"DELETE FROM {{p}}jobs {where}"), these)
         deleted: int = execute("SELECT changes()", {})[0][0]
         return deleted
 
@@ -626,7 +625,7 @@ def _state_clause(states: frozenset[State], *, by_id: bool, in_queue: bool) -> s
         return "state = 'waiting'"
     of_queue = " AND queue = :queue" if in_queue else ""
     found = " UNION ALL ".join(
-        f"SELECT seq FROM {{p}}jobs INDEXED BY {{p}}jobs_{index} WHERE {where}{of_queue}"  # noqa: S608
+        f"SELECT seq FROM {{p}}jobs INDEXED BY {{p}}jobs_{index} WHERE {where}{of_queue}"
         for index, where in _LISTED[state]
     )
     return f"seq IN ({found})"

@@ -176,7 +176,7 @@ def found_version(connection: sqlite3.Connection, prefix: str, where: str) -> in
     wanted = [prefix + each for each in _TABLES]
     marks = ", ".join("?" * len(wanted))
     found = connection.execute(
-        f"SELECT name FROM sqlite_master WHERE name IN ({marks}) ORDER BY name",  # noqa: S608
+        f"SELECT name FROM sqlite_master WHERE name IN ({marks}) ORDER BY name",  # noqa: S608  # names of tables and placeholders, never values
         wanted,
     ).fetchall()
     if not found:
@@ -190,7 +190,7 @@ def found_version(connection: sqlite3.Connection, prefix: str, where: str) -> in
         )
     try:
         facts = dict(
-            connection.execute(f"SELECT key, value FROM {meta}").fetchall()  # noqa: S608
+            connection.execute(f"SELECT key, value FROM {meta}").fetchall()  # noqa: S608  # names of tables and placeholders, never values
         )
     except sqlite3.OperationalError as error:
         raise LedgerMismatch(
@@ -244,7 +244,7 @@ def migrate(
             for statement in _VERSIONS[number]:
                 connection.execute(statement.replace("{p}", prefix))
             connection.execute(
-                f"UPDATE {prefix}meta SET value = ? WHERE key = 'schema_version'",  # noqa: S608
+                f"UPDATE {prefix}meta SET value = ? WHERE key = 'schema_version'",  # noqa: S608  # names of tables and placeholders, never values
                 (str(number + 1),),
             )
         connection.execute("COMMIT")

@@ -31,12 +31,18 @@ if TYPE_CHECKING:
 
 __all__ = ["DatabaseCounts"]
 
+_CONNECTIONS = 8
+
 
 class DatabaseCounts:
     """Implements ``CountStore``.
 
     Single hits are not remembered: ``MOVING`` is ``SLIDING`` here. PostgreSQL goes by the
     server's clock, the one that all machines share. Keys are kept as digests.
+
+    A database that is shared with the app is reached by a few connections of its own
+    (``Database.apart``). Or else whoever keeps all of the app's busy would have his requests
+    counted no more, just when it matters.
 
     Args:
         database: where.
@@ -63,7 +69,7 @@ class DatabaseCounts:
                 f"limits are counted in SQLite, PostgreSQL, Redis or memory; {database.url!r} is "
                 "none of these"
             )
-        self._database = database
+        self._given = self._database = database
         self._clock: Clock = SystemClock() if clock is None else clock
         self._servers_clock = database.dialect == "postgresql" and isinstance(
             self._clock, SystemClock
@@ -90,6 +96,8 @@ class DatabaseCounts:
 
     async def _prepare(self) -> None:
         try:
+            if not self._owned and self._database is self._given:
+                self._database = self._given.apart(connections=_CONNECTIONS)
             with self._seam():
                 async with self._database.async_engine.begin() as connection:
                     await connection.run_sync(self._tables.prepare)
@@ -103,8 +111,9 @@ class DatabaseCounts:
             preparing.cancel()
             await asyncio.gather(preparing, return_exceptions=True)
         self._is_ready = False
-        if self._owned:
-            await self._database.close()
+        database, self._database = self._database, self._given
+        if self._owned or database is not self._given:
+            await database.close()
 
     # ------------------------------------------------------------------ the port
 

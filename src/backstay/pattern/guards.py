@@ -34,7 +34,7 @@ class Guards:
         origins: whose pages may read answers; empty for nobody's.
         hosts: which names it answers to; empty for any.
         headers: what goes with answers.
-        bounds: of request bodies; ``None`` for none.
+        bounds: of request bodies, of which a route may say others.
         timing: whether answers say how long they took.
         log: whether there is a line in the log for each request.
         has_health: whether the probes' routes are there.
@@ -43,7 +43,7 @@ class Guards:
     origins: Sequence[str]
     hosts: Sequence[str]
     headers: SecurityHeaders
-    bounds: BodyBounds | None
+    bounds: BodyBounds
     timing: bool
     log: bool
     has_health: bool
@@ -64,12 +64,12 @@ def add_guards(app: FastAPI, backstay: Backstay, guards: Guards) -> None:
     if guards.hosts:
         exempt = PATHS[1:] if guards.has_health else ()
         layers.append(Middleware(AllowedHosts, hosts=guards.hosts, exempt=exempt))
-    if guards.bounds is not None:
-        backstay.add_layer(
-            partial(BodyLimits, bounds=guards.bounds, clock=backstay.clock),
-            headers=["content-length", "transfer-encoding"],
-            beyond_http1=True,
-        )
+    # Even where the app has no bounds: a route may have its own.
+    backstay.add_layer(
+        partial(BodyLimits, bounds=guards.bounds, clock=backstay.clock),
+        headers=["content-length", "transfer-encoding"],
+        beyond_http1=True,
+    )
     if guards.origins:
         header = backstay.correlation_header
         always += (

@@ -26,6 +26,7 @@ from backstay.web.allowed_hosts import read_hosts
 from backstay.web.body_limits import BodyBounds
 from backstay.web.cors import read_origins
 from backstay.web.installation import install
+from backstay.web.problem_titles import Titles
 from backstay.web.security_headers import read_security_headers
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def base_pattern(
     origins: Iterable[str] | None = None,
     useintegration: Iterable[DocumentedIntegration] | None = None,
     *,
-    trusted_proxies: Iterable[str] = (),
+    trusted_proxies: Iterable[str] | None = None,
     allowed_hosts: Iterable[str] | None = None,
     titles: Mapping[str, Mapping[int, str]] | None = None,
     max_body_bytes: int | None = 10 * 2**20,
@@ -83,6 +84,7 @@ def base_pattern(
             ``["*"]``: everybody's, without. ``None``: nobody's but the service's own.
         useintegration: declared integrations, as ``app.state.USEINTEGRATION``.
         trusted_proxies: addresses and networks whose word about a client's address counts.
+            ``None``: nobody's.
         allowed_hosts: names the service answers to (``["shop.example", "*.shop.example"]``); others
             get 400, except from ``/livez`` and ``/readyz``. ``None``: any.
         titles: of problems, by language and status: ``{"de": {404: "Nicht gefunden"}}``.
@@ -124,6 +126,11 @@ def base_pattern(
     for what, switch in (("debug", debug), ("cache_status", cache_status), ("timing", timing)):
         if switch is not None and not isinstance(switch, bool):
             raise BadPattern(f"{what}= is True, False or None; got {switch!r}")
+    for what, switch in (("health", health), ("problem_details", problem_details)):
+        if not isinstance(switch, bool):
+            raise BadPattern(f"{what}= is True or False; got {switch!r}")
+    if version is not None and not (isinstance(version, str) and version.strip()):
+        raise BadPattern(f'version= is a text, such as "1.10"; got {version!r}')
     in_debug = app.debug if debug is None else debug
     found_routers = read_routers(routers)
     zone = _read_zone(timezone)
@@ -135,12 +142,15 @@ def base_pattern(
         origins=read_origins(origins),
         hosts=read_hosts(allowed_hosts),
         headers=read_security_headers(security_headers, hsts=hsts),
-        bounds=_read_bounds(max_body_bytes, body_timeout_s),
+        bounds=BodyBounds(max_bytes=max_body_bytes, timeout_s=body_timeout_s),
         timing=in_debug if timing is None else timing,
         log=in_debug,
         has_health=health,
     )
     own_checks = read_checks(checks or {})
+    _check_manager(database_manager)
+    if titles is not None:
+        Titles(titles)  # looked over now: they are used when all else is done
     found_version = version_of(project) if version is None and project is not None else version
     description = None if project is None or app.description else description_of(project)
 
@@ -208,19 +218,26 @@ def _read_directory(base_dir: str | Path) -> Path:
     return found
 
 
-def _read_bounds(max_bytes: int | None, timeout_s: float | None) -> BodyBounds | None:
-    if max_bytes is None and timeout_s is None:
-        return None
-    return BodyBounds(max_bytes=max_bytes, timeout_s=timeout_s)
-
-
-def _read_proxies(given: Iterable[str]) -> tuple[Any, ...]:
-    proxies = [given] if isinstance(given, str) else list(given)
+def _read_proxies(given: Iterable[str] | None) -> tuple[Any, ...]:
+    proxies = [given] if isinstance(given, str) else list(given or ())
     if not proxies:
         return ()
     from backstay.web.client_address import read_networks
 
     return tuple(read_networks(proxies))
+
+
+def _check_manager(manager: object) -> None:
+    if manager is None:
+        return
+    from backstay.db.manager import MainDatabaseManager
+
+    if not isinstance(manager, MainDatabaseManager):
+        raise BadPattern(
+            f"database_manager= is a MainDatabaseManager; got one of type "
+            f"{type(manager).__qualname__}: MainDatabaseManager(url) makes one, and "
+            "add_database(app, url) does without"
+        )
 
 
 def _use_database(app: FastAPI, backstay: Backstay, manager: MainDatabaseManager) -> None:

@@ -104,7 +104,7 @@ async def _are_there(
         raise StateMismatch(f"{present.pop()} stands alone in {where}, so it is not ours; {remedy}")
     try:
         rows = await connection.fetch(
-            f'SELECT key::text, value::text FROM "{schema}"."{meta}"'  # noqa: S608
+            f'SELECT key::text, value::text FROM "{schema}"."{meta}"'  # noqa: S608  # names of tables, never values
         )
     except asyncpg.InsufficientPrivilegeError as error:
         raise StateUnavailable(

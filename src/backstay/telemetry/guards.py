@@ -21,7 +21,9 @@ __all__ = ["Guard", "bearer_token", "from_networks", "from_this_machine"]
 Guard = Callable[[Request], Awaitable[None]]
 
 _SHORTEST_TOKEN = 16
-_PASSED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+# What proxies write, those of clouds included.
+_PASSED_ON = frozenset({"cf-connecting-ip", "forwarded", "true-client-ip", "via", "x-real-ip"})
+_PASSED_ON_SO = "x-forwarded-"
 
 _logger = logging.getLogger("backstay.telemetry")
 
@@ -132,7 +134,7 @@ def _peer(request: Request) -> IPv4Address | IPv6Address | None:
 
 
 def _was_passed_on(request: Request) -> bool:
-    return any(name in request.headers for name in _PASSED_ON)
+    return any(name in _PASSED_ON or name.startswith(_PASSED_ON_SO) for name in request.headers)
 
 
 def _means_this_machine(host: str) -> bool:

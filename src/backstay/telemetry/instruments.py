@@ -84,16 +84,9 @@ def shown(value: object) -> str:
 
 def _request_key(seen: Observation) -> tuple[object, ...]:
     facts = seen.facts
-    return (facts.get("route"), facts.get("method"), seen.status)
-
-
-def _request_values(key: tuple[object, ...]) -> Labels:
-    route, method, status = key
-    return (
-        shown(route),
-        str(method) if method in METHODS else OTHER,
-        shown(status),
-    )
+    method = facts.get("method")
+    # Here, for keys are remembered, and a method may be any word that a client likes.
+    return (facts.get("route"), method if method in METHODS else OTHER, seen.status)
 
 
 def _work_key(seen: Observation) -> tuple[object, ...]:
@@ -127,7 +120,7 @@ SEEN = MappingProxyType(
             timed_by=2,
             what="HTTP requests",
             key=_request_key,
-            values=_request_values,
+            values=_as_text,
             buckets=_REQUEST_BUCKETS,
         ),
         Kind.TASK: SeenKind(

@@ -21,10 +21,10 @@ except ImportError as missing:
     raise MissingExtra("telemetry", missing.name or "opentelemetry") from missing
 
 try:
-    from fastapi.telemetry import get_telemetry_data
+    from fastapi.telemetry import get_telemetry_data as _telemetry_data
 except ImportError:  # FastAPI before 0.165 makes no spans
 
-    def get_telemetry_data(context: Context | None = None) -> TelemetryData | None:
+    def _telemetry_data(context: Context | None = None) -> TelemetryData | None:
         """Nothing: this FastAPI has no telemetry."""
         return None
 
@@ -170,7 +170,7 @@ def _is_of_the_same(kind: Kind, around: Span) -> bool:
             return True
         # One that was not sampled shows nothing; if FastAPI watches this request, it is its own.
         context = around.get_span_context()
-        return get_telemetry_data() is not None and context.is_valid and not context.is_remote
+        return _telemetry_data() is not None and context.is_valid and not context.is_remote
     if kind is Kind.WIDGET:
         attributes = getattr(around, "attributes", None) or {}
         return attributes.get("mcp.method.name") == "tools/call"

@@ -7,12 +7,11 @@ becomes of them in the end is said by the app's handler for ``BackstayError``.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,8 +22,11 @@ from backstay.errors import ItemInvalid
 from backstay.viewset.faults import UNWRAPPED, fault_of
 from backstay.viewset.projection import Unfit
 from backstay.web.exchange import Exchange
+from backstay.web.problem_schema import FieldError, schema_of
+from backstay.web.problem_schema import Problem as AnyProblem
+from backstay.web.problem_titles import phrase_of
 
-__all__ = ["FieldError", "PROBLEM_RESPONSES", "Problem", "ProblemRoute", "explained"]
+__all__ = ["PROBLEM_RESPONSES", "Problem", "ProblemRoute", "explained"]
 
 _WRITING: Final = frozenset({"DELETE", "PATCH", "POST", "PUT"})
 _UNREADABLE: Final = "There was an error parsing the body"
@@ -36,47 +38,21 @@ _MANY: Final = 5
 """Errors that are told in the sentence; the list has all of them."""
 
 
-class FieldError(BaseModel):
-    """What is wrong with one part of a request."""
+class Problem(AnyProblem):
+    """Problem details (RFC 9457) of which some say what is wrong with which part of a request."""
 
-    loc: list[str | int] = Field(examples=[["body", "price"]])
-    msg: str = Field(examples=["Input should be greater than or equal to 0"])
-    type: str = Field(examples=["greater_than_equal"])
-
-
-class Problem(BaseModel):
-    """Problem details (RFC 9457)."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field("about:blank", description="The kind of problem.")
-    title: str = Field(description="The kind of problem, for people.")
-    status: int
-    detail: str = Field(description="What happened this time.")
-    instance: str | None = Field(None, description="What it happened to.")
-    correlation_id: str | None = Field(None, description="By which the server's logs know it.")
-    errors: list[FieldError] | None = None
-
-
-def _inlined(schema: Any, parts: Mapping[str, Any]) -> Any:
-    """A JSON schema that stands by itself: in OpenAPI, ``#/$defs`` leads nowhere."""
-    if isinstance(schema, dict):
-        if "$ref" in schema:
-            return parts[schema["$ref"].rpartition("/")[2]]
-        return {key: _inlined(each, parts) for key, each in schema.items() if key != "$defs"}
-    return [_inlined(each, parts) for each in schema] if isinstance(schema, list) else schema
+    errors: list[FieldError] | None = Field(None, description="What is wrong with which part.")
 
 
 def _documented(status: int, description: str) -> dict[str, Any]:
-    schema = Problem.model_json_schema()
     found: dict[str, Any] = {
         "description": description,
         "content": {
             "application/problem+json": {
-                "schema": _inlined(schema, schema["$defs"]),
+                "schema": schema_of(Problem),
                 "example": {
                     "type": "about:blank",
-                    "title": HTTPStatus(status).phrase,
+                    "title": phrase_of(status),
                     "status": status,
                     "detail": description,
                 },

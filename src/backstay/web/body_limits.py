@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from fastapi import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backstay.clock import Clock, SystemClock
@@ -22,7 +23,13 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _MARK = "__backstay_body_limits__"
 _STARLETTES = "starlette.max_body_size"  # where FastAPI and Starlette say what a route has
+_LONGEST_NUMBER = 19
+"""Digits of a length that are read: ``int()`` is slow with many of them, and refuses 4301."""
+_HUGE = 10**19
+"""A length that has more of them, or less: no body is as large."""
+
 _DETAILS = {
+    400: "The request says in two ways how long its body is.",
     408: "The request's body came too slowly.",
     413: "The request's body is larger than this service reads.",
 }
@@ -96,6 +103,12 @@ class BodyLimits:
     makes of the refusal, the client hears 413 (RFC 9110 §15.5.14) or 408 (§15.5.9), and the
     connection is closed, for what is still under way on it is nobody's.
 
+    A request that says in two ways how long its body is gets 400: a proxy may have believed the
+    other one, and what it took for the rest of the body would be read as the next request
+    (RFC 9112 §6.3). Some servers see to that themselves.
+
+    A client that leaves in the middle of its body is no failure: nothing of it is raised.
+
     Stand it outside of everything that reads bodies. A route's bounds are, in this order: its mark
     (``body_limits``), FastAPI's ``max_body_size`` where FastAPI has that, these.
 
@@ -116,14 +129,18 @@ class BodyLimits:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             length = None
+            is_chunked = is_ambiguous = False
             # HTTP/1 says of every body that it comes (RFC 9112 §6.3); HTTP/2 need not.
             comes = scope.get("http_version", "1.1")[:1] != "1"
             for name, value in scope["headers"]:
                 if name == b"content-length":
+                    is_ambiguous = is_ambiguous or length not in (None, value)
                     length = value
                     comes = comes or value != b"0"
                 elif name == b"transfer-encoding":
-                    comes = True
+                    comes = is_chunked = True
+            if is_ambiguous or (is_chunked and length is not None):
+                return _refuse_ambiguous(scope, receive, send)
             if comes:
                 return self._bound(scope, receive, send, length)
         return self.app(scope, receive, send)
@@ -134,11 +151,32 @@ class BodyLimits:
         body = _Body(scope, receive, send, self._bounds, self._clock, length)
         try:
             await self.app(scope, body.receive, body.send)
+        except ClientDisconnect:
+            # Servers log what comes through to them as a failure, and this is none of the app's.
+            if not body.was_cut_off:
+                raise
         except Exception as error:
             # An answer that had begun when the body was refused can only be broken off.
             if body.began_early or not body.caused(error):
                 raise
         await body.finish()
+
+
+async def _refuse_ambiguous(scope: Scope, receive: Receive, send: Send) -> None:
+    answer = problem_response(400, _DETAILS[400], headers=_last_words(scope))
+    await answer(scope, receive, send)
+
+
+def _last_words(scope: Scope) -> dict[str, str]:
+    # HTTP/2 has no such header (RFC 9113 §8.2.2), and streams that end by themselves.
+    return {"Connection": "close"} if scope.get("http_version", "1.1")[:1] == "1" else {}
+
+
+def _number(digits: bytes) -> int:
+    digits = digits.lstrip(b"0")
+    if len(digits) > _LONGEST_NUMBER:
+        return _HUGE
+    return int(digits or b"0")
 
 
 class _Refused(HTTPException):
@@ -162,6 +200,7 @@ class _Body:
         "_send",
         "_was_answered",
         "began_early",
+        "was_cut_off",
     )
 
     def __init__(
@@ -179,7 +218,7 @@ class _Body:
         self._bounds = bounds
         self._clock = clock
         # Servers have checked it; what is no number here is counted.
-        self._length = int(length) if length is not None and length.isdigit() else None
+        self._length = _number(length) if length is not None and length.isdigit() else None
         self._read_bytes = 0
         self._began_s: float | None = None
         self._complete = False
@@ -187,6 +226,7 @@ class _Body:
         self._replaced = False
         self._was_answered = False
         self.began_early = False
+        self.was_cut_off = False
 
     async def receive(self) -> Message:
         if self._complete:
@@ -202,6 +242,7 @@ class _Body:
             message = await self._in_time(bounds.timeout_s, bounds.min_rate)
         if message["type"] != "http.request":
             self._complete = True
+            self.was_cut_off = not self._was_answered
             return message
         self._read_bytes += len(message.get("body", b""))
         if max_bytes is not None and self._read_bytes > max_bytes:
@@ -238,12 +279,8 @@ class _Body:
             raise self._refusal(408) from None
 
     def _refusal(self, status: int) -> _Refused:
-        self._refused = _Refused(status, _DETAILS[status], headers=self._last_words())
+        self._refused = _Refused(status, _DETAILS[status], headers=_last_words(self._scope))
         return self._refused
-
-    def _last_words(self) -> dict[str, str]:
-        # HTTP/2 has no such header (RFC 9113 §8.2.2), and streams that end by themselves.
-        return {"Connection": "close"} if self._scope.get("http_version", "1.1")[0] == "1" else {}
 
     def caused(self, error: BaseException) -> bool:
         """Whether it was raised because this body was refused."""
@@ -277,7 +314,7 @@ class _Body:
                 if all(name != b"connection" for name, _ in headers):
                     headers += [
                         (name.lower().encode(), value.encode())
-                        for name, value in self._last_words().items()
+                        for name, value in _last_words(self._scope).items()
                     ]
                 message["headers"] = headers
         if not self._replaced:

@@ -126,9 +126,10 @@ def _is_trusted(address: Address | None, trusted: Sequence[object]) -> bool:
 
 
 def _read(text: str) -> Address | None:
-    """An address without its zone; ``None`` if it is none."""
+    """An address without its zone, which IPv6 alone has (RFC 4007 §11); ``None`` if it is none."""
     try:
-        found = ip_address(text.partition("%")[0])
+        address = text.partition("%")[0]
+        found = ip_address(address if ":" in address else text)
     except ValueError:
         return None
     mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None

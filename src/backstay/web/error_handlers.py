@@ -18,7 +18,7 @@ from fastapi.exceptions import (
 )
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
@@ -255,6 +255,10 @@ async def answer_unexpected(request: Request, error: Exception) -> Response:
         # It failed in the middle of its answer or after it, or a mounted app has answered already:
         # this one will not be sent.
         return Response(status_code=500)
+    if isinstance(error, ClientDisconnect):
+        # In the middle of its body: nobody hears this. As a failure of the server it would be in the
+        # log with its traceback, and anybody could make as many of those as he likes.
+        return Response(status_code=400)
     # From middleware, where the handlers for these two are not asked.
     if isinstance(error, HTTPException) and (answer := await answer_http_exception(request, error)):
         return answer

@@ -13,7 +13,7 @@ How the moments are told, using only what FastAPI puts in the ASGI scope:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
@@ -49,6 +49,7 @@ class Exchange:
         before_close: awaited, in order, after ANSWERED and before the ASGI call ends.
         session: the database session this request works with, if somebody has told.
         more_headers: what goes with the answer besides its own headers.
+        outer: that of the app which this one is mounted in; ``None`` for the outermost.
     """
 
     # Defaults live on the class: most requests use few of these, and every one makes an exchange.
@@ -57,6 +58,8 @@ class Exchange:
     let_tasks_start = False
     before_close: list[Callable[[], Awaitable[object]]] | None = None
     more_headers: list[tuple[bytes, bytes]] | None = None
+    outer: Exchange | None = None
+    _mounted: tuple[Backstay, ...] = ()
     _context: Context | None = None
     _failed = False
     _written = False
@@ -74,10 +77,16 @@ class Exchange:
         scope: MutableMapping[str, Any],
         correlation_id: str,
         verifier: UserVerifier | None = None,
+        outer: Exchange | None = None,
     ) -> None:
         self.app = app
         self.scope: MutableMapping[str, Any] | None = scope
         self.correlation_id = correlation_id
+        if outer is not None:
+            self.outer = outer
+            if verifier is None and any(each.knows_users for each in outer.apps()):
+                # A mounted app that says nothing about users has those of the app around it.
+                verifier = outer
         self._verifier = verifier
         scope[SCOPE_KEY] = self
 
@@ -192,11 +201,25 @@ class Exchange:
         """Whether anybody has asked for the context, so that there is a life to ``end``."""
         return self._context is not None
 
-    def ask_instead(self, verifier: UserVerifier) -> None:
-        """A mounted app has a verifier of its own, and it is that app's requests that come now."""
-        self._verifier = verifier
-        if self._context is not None:
-            self._context.set_user(ContextClosed(_NOT_ASKED))
+    def enter(self, mounted: Backstay) -> None:
+        """The request goes on into a mounted app that has no exchange of its own.
+
+        If it has a verifier, that one says who the user is: it is its requests that come now.
+        """
+        if mounted is self.app:
+            return
+        self._mounted = (mounted, *self._mounted)
+        if mounted.knows_users:
+            self._verifier = mounted.verifier
+            if self._context is not None:
+                self._context.set_user(ContextClosed(_NOT_ASKED))
+
+    def apps(self) -> Iterator[Backstay]:
+        """The apps that the request has come through, the innermost first."""
+        yield from self._mounted
+        yield self.app
+        if self.outer is not None:
+            yield from self.outer.apps()
 
     async def identify(self, connection: HTTPConnection) -> None:
         """Ask the verifier who sends this request, unless that has been done."""
@@ -214,6 +237,10 @@ class Exchange:
             return None
         await self.identify(connection)
         return self.context.user
+
+    async def verify(self, connection: HTTPConnection) -> User | None:
+        """The same for the exchange of a mounted app (a ``UserVerifier``)."""
+        return await self.who(connection)
 
     @property
     def still_open(self) -> bool:

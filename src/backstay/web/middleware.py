@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backstay.app import Backstay
 from backstay.context import current_work
-from backstay.log import correlation_id, sane_correlation_id
+from backstay.log import sane_correlation_id
 from backstay.observation import Kind, Observation
 from backstay.web.answer_headers import AnswerHeaders
 from backstay.web.exchange import SCOPE_KEY, Exchange
@@ -50,7 +50,8 @@ class BackstayMiddleware:
             for name in names:
                 self._bits[name] = self._bits.get(name, 0) | 1 << position
             self._beyond_http1 |= beyond_http1 << position
-        self._more = AnswerHeaders(backstay.answer_headers, backstay.page_headers)
+        more = AnswerHeaders(backstay.answer_headers, backstay.page_headers)
+        self._more = more or None
         backstay.door = self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,9 +74,8 @@ class BackstayMiddleware:
         outer = scope.get(SCOPE_KEY)
         if outer is not None and outer.app.covers(backstay):
             # Mounted in an app that has backstay too: the outer one's context counts.
-            if self._verifier is not None:
-                outer.ask_instead(self._verifier)
-            if backstay is not outer.app and self._more:
+            outer.enter(backstay)
+            if backstay is not outer.app and self._more is not None:
                 send = _with_headers(self._more, scope, send)
             await app(scope, receive, send)
             return
@@ -89,7 +89,7 @@ class BackstayMiddleware:
             backstay.observe(
                 Kind.REQUEST, scope["method"], correlation, link=_traceparent(scope["headers"])
             )
-            if scope["type"] == "http" and backstay.is_observed(Kind.REQUEST)
+            if backstay.sees_requests and scope["type"] == "http"
             else None
         )
         early = backstay.early
@@ -101,7 +101,7 @@ class BackstayMiddleware:
                 return
         more = self._more
         began_s = backstay.clock.monotonic() if backstay.tells_time else None
-        exchange = Exchange(backstay, scope, correlation, self._verifier)
+        exchange = Exchange(backstay, scope, correlation, self._verifier, outer)
 
         async def send_with_id(message: Message) -> None:
             kind = message["type"]
@@ -121,7 +121,7 @@ class BackstayMiddleware:
                 if began_s is not None:
                     took_ms = (backstay.clock.monotonic() - began_s) * 1000
                     headers.append((b"server-timing", b"app;dur=%.2f" % took_ms))
-                if more:
+                if more is not None:
                     more.add(scope, headers)
                 message["headers"] = headers
             try:
@@ -131,7 +131,6 @@ class BackstayMiddleware:
                 raise
 
         work_token = current_work.set(exchange)
-        id_token = correlation_id.set(correlation)
         error: BaseException | None = None
         try:
             await app(scope, receive, send_with_id)
@@ -150,7 +149,6 @@ class BackstayMiddleware:
                 error = None  # a traceback and its frame would keep each other alive
                 exchange.scope = None
                 scope[SCOPE_KEY] = outer
-                correlation_id.reset(id_token)
                 current_work.reset(work_token)
 
     def _sending_early(
@@ -163,7 +161,7 @@ class BackstayMiddleware:
             if message["type"] == "http.response.start":
                 headers = [pair for pair in message["headers"] if pair[0] != id_header[0]]
                 headers.append(id_header)
-                if more:
+                if more is not None:
                     more.add(scope, headers)
                 message["headers"] = headers
                 if seen is not None:

@@ -53,6 +53,8 @@ class Titles:
     """
 
     def __init__(self, titles: Mapping[str, Mapping[int, str]]) -> None:
+        if not isinstance(titles, Mapping):
+            raise BadPattern(f"titles= is a mapping of languages to titles; got {titles!r:.80}")
         self._by_status: dict[int, dict[str, tuple[str, str]]] = {}
         for language, by_status in titles.items():
             if not isinstance(language, str) or not _TAG.fullmatch(language):

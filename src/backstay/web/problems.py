@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketState
 
 from backstay.appstate import DEBUG, TIMEZONE
 from backstay.context import current_work
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, LimitsUnavailable
 from backstay.log import correlation_id
 from backstay.timezone import get_datetime_now
 from backstay.web.exchange import SCOPE_KEY, Exchange
@@ -85,7 +85,8 @@ def problem_response(
 
     While a piece of work is running, the extension members ``correlation_id``, ``error_id`` (32 hex
     digits, of this answer) and ``datetime`` (ISO 8601, in the service's zone) are added, and a line
-    with both ids is logged: ERROR for 500, WARNING for other faults of the server, else DEBUG.
+    with both ids is logged: ERROR for 500, WARNING for other faults of the server, DEBUG for what
+    the client did and for limits that nobody can count, which are said elsewhere.
     """
     status = int(status)
     work = current_work.get()
@@ -188,6 +189,8 @@ def _log(
     told, fault = repr(detail), None
     if status < 500:
         level = logging.DEBUG  # and no more than the client hears: the rest repeats what it sent
+    elif isinstance(error, LimitsUnavailable):
+        level = logging.DEBUG  # whoever counts says it once a minute, and this is every request
     elif status > 500:
         level = logging.WARNING
         told = told if error is None else repr(error)
@@ -227,7 +230,7 @@ async def closed_instead(request: Request | WebSocket, status: int) -> bool:
         and "websocket.http.response" in request.scope.get("extensions", {})
     ):
         return False
-    await request.close(1008 if status < 500 else 1013 if status == 503 else 1011)
+    await request.close(1013 if status in (429, 503) else 1008 if status < 500 else 1011)
     return True
 
 
