@@ -1,14 +1,22 @@
-"""A small shop, as a team would write it, and a demo that watches it work and kills it.
+r"""A small shop, as a team would write it, and a demo that watches it work and kills it.
 
 The service::
 
     models         what goes over the wire
     store          the tables in the SQLite file, and what is written into them
+    order_keys     with which guests follow their orders
+    premises       what the lifespan opens, and how endpoints and jobs get at it
+    identity       who is asking
+    views          products, customers and orders: who sees which of them
     steps          what is done for an order: durable jobs, their retries and error handlers
+    accounts       signing up, logging in, and the admin of the settings
+    orders         placing an order, and following it
+    warehouse      for the warehouse's machines
+    keys           python -m examples.shop.keys: the API keys of these
     photos         pictures of products, and the durable job that makes thumbnails
     png            as much of that format as a thumbnail takes
     widgets        what AI assistants find at /mcp
-    app            the endpoints, and create_app()
+    app            create_app(): all of that, wired together
     __main__       python -m examples.shop: the web process. The other one is
                    python -m backstay worker examples.shop.app:app
 
@@ -23,4 +31,37 @@ The world around it::
     stage          the screen: finished orders for good, those under way in motion
     audit          asks the database and the third parties whether all was done, and once only
     demo           make demo
+
+Doors and locks
+---------------
+
+``make demo`` leaves the shop up at port 8000; everybody may look at products and place orders there.
+A guest gets a key with the order, and sees it again with that::
+
+    curl -s localhost:8000/orders -H 'Content-Type: application/json' -d '{"card": "tok_visa",
+      "email": "grace@example.com", "items": [{"sku": "cup", "quantity": 2}]}'
+    curl -s localhost:8000/orders/13 -H 'X-Order-Key: …'
+
+Sign up and log in; orders are then the account's own, and listed::
+
+    curl -s localhost:8000/accounts -H 'Content-Type: application/json' \
+      -d '{"email": "grace@example.com", "password": "four words or more"}'
+    curl -s localhost:8000/token -d username=grace@example.com \
+      --data-urlencode 'password=four words or more'
+    curl -s localhost:8000/orders -H 'Authorization: Bearer …'
+    curl -s -X POST localhost:8000/logout/everywhere -H 'Authorization: Bearer …'
+
+The admin, who sees all orders and the customers, is named by the settings::
+
+    ADMIN_EMAIL=admin@example.com ADMIN_PASSWORD='five words that nobody guesses' make demo
+
+The warehouse's machines have keys. The demo says where its file is::
+
+    DATABASE=… python -m examples.shop.keys create "gate 2" --scope warehouse
+    curl -s localhost:8000/warehouse/orders -H 'X-API-Key: bsk_…'
+    curl -s localhost:8000/warehouse/stock/cup -H 'X-API-Key: bsk_…' \
+      -H 'Content-Type: application/json' -d '{"number": "DN-1", "quantity": 24}'
+    DATABASE=… python -m examples.shop.keys revoke ID
+
+And for whoever runs it: ``/livez``, ``/readyz`` and ``/metrics``.
 """

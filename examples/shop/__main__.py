@@ -21,9 +21,13 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="listen on this inherited socket instead")
     options = parser.parse_args()
     worker = os.environ.get("WORKER", "0")
-    # log_config=None: uvicorn leaves logging as create_app set it up.
     config = uvicorn.Config(
-        create_app({"WORKER": worker}, json_logs=True), port=options.port, log_config=None
+        create_app({"WORKER": worker}, json_logs=True),
+        port=options.port,
+        log_config=None,  # uvicorn leaves logging as create_app set it up
+        # Who is counted is the peer: uvicorn believes whatever this machine says of others.
+        proxy_headers=False,
+        server_header=False,
     )
     sockets = None if options.fd is None else [socket.socket(fileno=options.fd)]
     uvicorn.Server(config).run(sockets)

@@ -1,4 +1,4 @@
-"""The shop's endpoints, and the app around them.
+"""The app: everything the shop is made of, wired together.
 
 ::
 
@@ -10,31 +10,33 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Path, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
-from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.requests import HTTPConnection
 
+from backstay import Backstay
+from backstay.auth import AuthPart
 from backstay.cache import add_cache
-from backstay.db import MainDatabaseManager, add_database
+from backstay.db import MainDatabaseManager
+from backstay.events import add_events
+from backstay.jobs.part import DurablePart
+from backstay.limits import add_limits, rate_limit
+from backstay.pattern import HealthCheck, base_pattern
 from backstay.tasks import add_tasks
-from backstay.web import Ctx, install, installed, problem_response
-from examples.shop import store
-from examples.shop.models import NewOrder, Order, OrderDetails, Subscription
-from examples.shop.steps import (
-    CurrentShop,
-    Shop,
-    begin,
-    get_shop,
-    send_welcome,
-    steps_of,
-    subscribe,
-)
+from backstay.telemetry import add_telemetry
+from backstay.web import install, installed, problem_response
+from examples.shop import accounts, orders, store, warehouse
+from examples.shop.accounts import Accounts, ShopAuth
+from examples.shop.models import Subscription
+from examples.shop.order_keys import OrderKeys
+from examples.shop.premises import CurrentShop, Shop, database_url, get_session
+from examples.shop.steps import send_welcome, subscribe
 from examples.shop.views import add_views
 from examples.shop.widgets import add_widgets
+
+__all__ = ["REQUIRED", "app", "create_app"]
 
 REQUIRED = (
     "BACKSTAY_SECRET_KEY",
@@ -45,7 +47,7 @@ REQUIRED = (
     "ANALYTICS_URL",
 )
 
-DESCRIPTION = """
+DESCRIPTION = r"""
 Place an order, then look at it a few times: its steps go on while you watch, in a process of
 their own. Kill that with `kill -9`, start it again, and they go on.
 
@@ -58,6 +60,23 @@ their own. Kill that with `kill -9`, start it again, and they go on.
 Products, customers and the list of orders are view sets: filters, search, pages and cursors, ETags,
 and answers about products that are kept until an order changes what is left of them.
 
+| who | how | sees |
+| --- | --- | --- |
+| guests | | products; their order, with the `order_key` that came with it as `X-Order-Key` |
+| accounts | `POST /accounts`, then `POST /token` and `Authorization: Bearer …` | their own orders |
+| admins | the same; the settings name one | all orders, and the customers |
+| the warehouse | `X-API-Key`, made by `python -m examples.shop.keys` | what is to be packed |
+
+Log in with the button *Authorize*, or by curl:
+
+```sh
+curl -s localhost:8000/accounts -H 'Content-Type: application/json' \
+  -d '{"email": "grace@example.com", "password": "four words or more"}'
+curl -s localhost:8000/token -d username=grace@example.com \
+  --data-urlencode 'password=four words or more'
+curl -s localhost:8000/orders -H 'Authorization: Bearer …'
+```
+
 AI assistants shop at `/mcp`: they find products, place orders, follow them and upload photos.
 """
 
@@ -65,57 +84,13 @@ router = APIRouter()
 add_views(router)
 
 
-async def get_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
-    """One transaction for each request: committed when the endpoint has returned."""
-    async with get_shop(connection).new_session() as session, session.begin():
-        yield session
-
-
-# scope="function": the commit comes before the answer, so a 201 is never a lie.
-Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
-
-
 @router.post(
-    "/orders",
-    status_code=201,
-    tags=["orders"],
-    summary="Place an order",
-    response_description="The order is yours, and whatever it needs is on disk. The rest follows.",
-    responses={
-        409: {
-            "description": "Sold out. Nothing is charged.",
-            "content": {"application/problem+json": {}},
-        },
-        422: {
-            "description": "Something in the order will not do, or there is no such product.",
-            "content": {"application/problem+json": {}, "application/json": {}},
-        },
-    },
+    "/newsletter",
+    status_code=202,
+    tags=["newsletter"],
+    summary="Sign up for news",
+    dependencies=[Depends(rate_limit("20/minute", by="ip", name="newsletter", fail="closed"))],
 )
-async def place_order(new: NewOrder, ctx: Ctx, shop: CurrentShop, session: Session) -> Order:
-    """Sets the items aside and answers. Payment, receipt and warehouse notice come after the
-    answer, and they will come: the job that begins them is in the transaction of the order.
-    """
-    return await begin(session, new, ctx, shop)
-
-
-@router.get(
-    "/orders/{order_id}",
-    tags=["orders"],
-    summary="Show an order and how far it is",
-    responses={404: {"description": "There is no such order."}},
-)
-async def get_order(
-    order_id: Annotated[int, Path(ge=1, le=2**63 - 1)], ctx: Ctx, session: Session
-) -> OrderDetails:
-    """The order with the state of each of its durable steps, as the ledger has it."""
-    order = await store.find_order(session, order_id)
-    if order is None:
-        raise HTTPException(404, f"There is no order {order_id}.")
-    return OrderDetails(**order.model_dump(), steps=await steps_of(session, order_id, ctx))
-
-
-@router.post("/newsletter", status_code=202, tags=["newsletter"], summary="Sign up for news")
 async def sign_up(
     subscription: Subscription, background_tasks: BackgroundTasks, shop: CurrentShop
 ) -> Subscription:
@@ -134,20 +109,42 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     backstay stops its worker and drains its tasks before it lets this end, so no job finds
     them closed.
     """
-    settings = installed(app).settings
+    backstay = installed(app)
+    settings = backstay.settings
     for name in REQUIRED:
         settings.require(name)  # better at the start than at the first order
     manager: MainDatabaseManager = app.state.DATABASE_MANAGER
     async with manager.aengine.begin() as connection:
         await connection.run_sync(store.prepare)
+    await keep_admin(app, backstay)
     async with httpx.AsyncClient(timeout=2.0) as http:
-        app.state.shop = Shop(manager.asession, http)
+        keys = OrderKeys.from_setting(settings.require("BACKSTAY_SECRET_KEY"))
+        app.state.shop = Shop(manager.asession, http, keys)
         yield
 
 
-def database_url(path: object) -> str:
-    """The URL of an SQLite file."""
-    return f"sqlite+aiosqlite:///{path}"
+async def keep_admin(app: FastAPI, backstay: Backstay) -> None:
+    """Have the admin that the settings name, if they do. Who knew an old password is logged out."""
+    email = backstay.settings.get("ADMIN_EMAIL")
+    if not email or not backstay.serves:  # the worker logs nobody in
+        return
+    password = backstay.settings.require("ADMIN_PASSWORD")
+    known: Accounts = app.state.accounts
+    if await known.keep_admin(email, password):
+        auth: AuthPart = app.state.auth_jwt
+        await auth.end_sessions(email.lower())
+
+
+def has_worker(backstay: Backstay) -> HealthCheck:
+    """Readiness: some process runs the durable jobs. Without, orders are taken and wait."""
+
+    async def look() -> bool:
+        durable = backstay.part("durable")
+        assert isinstance(durable, DurablePart)
+        workers = await durable.ledger.workers()
+        return any(each.seen_s_ago <= each.lease_s for each in workers)
+
+    return HealthCheck(check=look, vital=False)
 
 
 def answer_sold_out(request: Request, error: Exception) -> JSONResponse:
@@ -158,14 +155,27 @@ def answer_unknown_product(request: Request, error: Exception) -> JSONResponse:
     return problem_response(422, str(error), title="Unknown product", instance=request.url.path)
 
 
+TAGS = [
+    {"name": "accounts", "description": "Signing up: limited, and without telling who is there."},
+    {"name": "auth", "description": "Logging in, and out: everywhere, too."},
+    {"name": "orders", "description": "Durable jobs, in one transaction with the order."},
+    {"name": "products", "description": "A view set, its answers kept and tagged."},
+    {"name": "customers", "description": "A view set with versions: If-Match, 412. For admins."},
+    {"name": "warehouse", "description": "For the warehouse's machines, with API keys."},
+    {"name": "newsletter", "description": "FastAPI's BackgroundTasks, unchanged."},
+]
+
+
 def create_app(
     settings: Mapping[str, Any] | None = None, *, json_logs: bool | None = None
 ) -> FastAPI:
     """The shop.
 
     Args:
-        settings: values for ``REQUIRED``; what is not given comes from the environment or
-            ``.env``. ``LEASE_S`` and ``WORKER`` (``0``: none in this process) may be there too.
+        settings: values for ``REQUIRED``; what is not given comes from the environment or ``.env``.
+            There may be others: ``ADMIN_EMAIL`` and ``ADMIN_PASSWORD`` (an admin), ``ORIGINS``
+            (pages that may read answers, with spaces between them), ``TIMEZONE``, ``DEBUG``
+            (``1``), ``LEASE_S``, and ``WORKER`` (``0``: none in this process).
         json_logs: ``True`` sets up the process's logging, one JSON object a line.
     """
     app = FastAPI(
@@ -173,17 +183,30 @@ def create_app(
         summary="An example of backstay.",
         description=DESCRIPTION,
         lifespan=lifespan,
-        openapi_tags=[
-            {"name": "orders", "description": "Durable jobs, in one transaction with the order."},
-            {"name": "products", "description": "A view set, its answers kept and tagged."},
-            {"name": "customers", "description": "A view set with versions: If-Match, 412."},
-            {"name": "newsletter", "description": "FastAPI's BackgroundTasks, unchanged."},
-        ],
+        openapi_tags=TAGS,
     )
-    found = install(app, settings=settings, json_logs=json_logs).settings
+    backstay = install(app, settings=settings, json_logs=json_logs)
+    found = backstay.settings
     url = database_url(found.get("DATABASE", "shop.db"))
     manager = MainDatabaseManager(url, base=store.Base)
-    add_database(app, manager)
+    app.state.accounts = Accounts(manager)
+    base_pattern(
+        app,
+        routers=[router, accounts.router, orders.router, warehouse.router],
+        timezone=found.get("TIMEZONE", "Europe/Berlin"),
+        debug=found.get("DEBUG", "0") == "1",
+        database_manager=manager,
+        secret_key=found.get("BACKSTAY_SECRET_KEY"),
+        origins=found.get("ORIGINS", "").split() or None,
+        checks={"workers": has_worker(backstay)},
+    )
+    ShopAuth(app.state.accounts).mount_auth(app)
+    # In the database, as sessions and keys are: counted once, however many web processes there are.
+    # With patience, because SQLite lets one write at a time.
+    add_limits(app, timeout_s=2.0)
+    # With connections of their own: they are written until the very end, when the others are closed.
+    add_events(app, url, sample={"request": 0.1})
+    add_telemetry(app)
     # In a file beside it, because the worker is another process and has to be able to invalidate.
     add_cache(app, url.removesuffix(".db").replace("+aiosqlite", "") + "-cache.db")
     add_tasks(
@@ -193,7 +216,6 @@ def create_app(
         worker=found.get("WORKER", "1") != "0",
         lease_s=float(found.get("LEASE_S", 10.0)),
     )
-    app.include_router(router)
     add_widgets(app)
     app.add_exception_handler(store.SoldOut, answer_sold_out)
     app.add_exception_handler(store.UnknownProduct, answer_unknown_product)

@@ -163,7 +163,9 @@ def _unfinished(db: sqlite3.Connection, order_id: int) -> list[str]:
 
 
 def _wrong_on_the_shelves(db: sqlite3.Connection) -> Iterator[str]:
-    """What was paid has left the shelf, what is not decided is reserved, and that is all."""
+    """What was delivered is on the shelf, what was paid has left it, what is not decided is
+    reserved, and that is all.
+    """
     amounts: dict[str, Counter[str]] = {"sold": Counter(), "reserved": Counter()}
     for row in db.execute(
         "SELECT sku, status, sum(quantity) AS n FROM items JOIN orders ON orders.id = order_id"
@@ -173,9 +175,15 @@ def _wrong_on_the_shelves(db: sqlite3.Connection) -> Iterator[str]:
             amounts["reserved"][row["sku"]] += row["n"]
         elif row["status"] != "payment_failed":
             amounts["sold"][row["sku"]] += row["n"]
+    delivered = Counter(
+        {
+            row["sku"]: row["n"]
+            for row in db.execute("SELECT sku, sum(quantity) AS n FROM deliveries GROUP BY sku")
+        }
+    )
     for sku, _, _, at_first in CATALOGUE:
         product = db.execute("SELECT * FROM products WHERE sku = ?", [sku]).fetchone()
-        wanted = at_first - amounts["sold"][sku], amounts["reserved"][sku]
+        wanted = at_first + delivered[sku] - amounts["sold"][sku], amounts["reserved"][sku]
         found = product["stock"], product["reserved"]
         if found != wanted:
             yield (

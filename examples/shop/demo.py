@@ -255,10 +255,12 @@ def why(answer: httpx.Response) -> str:
     """What an error answer says."""
     if answer.is_success:
         return ""
-    detail = answer.json()["detail"]
-    if isinstance(detail, list):  # FastAPI's own, about invalid input
-        return "invalid " + ", ".join(str(each["loc"][-1]) for each in detail)
-    return str(detail)
+    if answer.headers.get("Content-Type") != "application/problem+json":
+        return f"no problem details, but {answer.text[:60]!r}"  # not by the shop, then
+    problem = answer.json()
+    if "errors" in problem:
+        return "invalid " + ", ".join(str(each["loc"][-1]) for each in problem["errors"])
+    return str(problem["detail"])
 
 
 async def conclude(stage: Stage, town: Town, options: Options) -> bool:

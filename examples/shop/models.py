@@ -6,16 +6,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 Email = Annotated[
     str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254, examples=["ada@example.com"])
 ]
+# Whoever logs in is known by his address, so one address has to be one text.
+AccountEmail = Annotated[Email, AfterValidator(str.lower)]
 # SQLite keeps no offset, and what leaves the shop is a date-time of RFC 3339, which has one.
 Instant = Annotated[
     datetime, AfterValidator(lambda at: at if at.tzinfo is not None else at.replace(tzinfo=UTC))
 ]
 Status = Literal["processing", "paid", "processed", "payment_failed", "needs_attention"]
+Role = Literal["customer", "admin"]
 Moment = Literal["durable", "after_response"]
 
 STEPS: dict[str, Moment] = {
@@ -67,6 +70,15 @@ class Order(BaseModel):
         return ", ".join(f"{item.quantity} x {item.sku}" for item in self.items)
 
 
+class AcceptedOrder(Order):
+    """An order that was just placed."""
+
+    order_key: str | None = Field(
+        description="For guests: send it as `X-Order-Key` to see the order again. Whoever has it "
+        "may. `null` if you were logged in: then you see it as yourself."
+    )
+
+
 class Step(BaseModel):
     """One thing that is done for an order by a durable job."""
 
@@ -74,7 +86,9 @@ class Step(BaseModel):
     job: UUID
     state: str = Field(description="Of the job: `running`, `retrying`, `succeeded` ...")
     attempts: int
-    detail: str = Field(description="What it came to, or why its latest attempt failed.")
+    detail: str = Field(
+        description="What it came to. Why an attempt failed is the shop's business: admins see it."
+    )
 
 
 class OrderDetails(Order):
@@ -100,6 +114,48 @@ class Customer(BaseModel):
     email: Email
     name: str = Field(min_length=1, max_length=100, examples=["Ada Lovelace"])
     joined_at: Instant
+
+
+class NewAccount(BaseModel):
+    """A sign-up."""
+
+    email: AccountEmail
+    password: SecretStr = Field(
+        min_length=12,
+        max_length=200,
+        description="Twelve characters or more, of any kind.",
+        examples=["four words or more"],
+    )
+
+
+class SignedUp(BaseModel):
+    """The same for an address that was free and for one that was not."""
+
+    email: str
+    message: str = (
+        "Log in with the password you have chosen. If there was an account with this address "
+        "already, its password is what it was, and a mail says that somebody has tried."
+    )
+
+
+class Parcel(BaseModel):
+    """An order to be packed. Who gets it and what it cost is not the packers' business."""
+
+    order: int
+    placed_at: Instant
+    items: list[Item]
+
+
+class Delivery(BaseModel):
+    """Goods that came in."""
+
+    number: str = Field(
+        min_length=1,
+        max_length=64,
+        description="Of the delivery note. Sent again, the same delivery is counted once.",
+        examples=["DN-2031-7"],
+    )
+    quantity: int = Field(ge=1, le=10_000, examples=[24])
 
 
 class Subscription(BaseModel):

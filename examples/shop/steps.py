@@ -14,13 +14,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, ParamSpec
 
 import httpx
-from fastapi import Depends
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from starlette.requests import HTTPConnection
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from backstay import Context, current_context
 from backstay.context import Moment
@@ -28,26 +25,10 @@ from backstay.errors import UnknownJob
 from backstay.tasks import JobFailure, Retry, Secret, Task, task
 from examples.shop import store
 from examples.shop.models import Item, NewOrder, Order, Step
+from examples.shop.premises import CurrentShop, Shop
 from examples.shop.views import PRODUCTS_CHANGED
 
 P = ParamSpec("P")
-
-
-@dataclass(frozen=True)
-class Shop:
-    """What the lifespan opens, in web processes and in workers alike."""
-
-    new_session: async_sessionmaker[AsyncSession]
-    http: httpx.AsyncClient
-
-
-def get_shop(connection: HTTPConnection) -> Shop:
-    """What the lifespan opened. A dependency of endpoints and of jobs."""
-    shop: Shop = connection.app.state.shop
-    return shop
-
-
-CurrentShop = Annotated[Shop, Depends(get_shop)]
 
 
 def may_pass(error: Exception) -> bool:
@@ -198,7 +179,9 @@ async def close_order(order_id: int, ctx: Context) -> None:
 # ------------------------------------------------------------------ how they begin, how far they are
 
 
-async def begin(session: AsyncSession, new: NewOrder, ctx: Context, shop: Shop) -> Order:
+async def begin(
+    session: AsyncSession, new: NewOrder, ctx: Context, shop: Shop, *, owner: str | None = None
+) -> Order:
     """Write an order down, and what it needs with it.
 
     Args:
@@ -206,11 +189,12 @@ async def begin(session: AsyncSession, new: NewOrder, ctx: Context, shop: Shop) 
         new: what is wanted.
         ctx: of the request, or of the assistant's call.
         shop: for what runs in this process.
+        owner: the account whose order it is, ``None`` for a guest's.
 
     Raises:
         UnknownProduct, SoldOut: as ``store.create_order``.
     """
-    order = await store.create_order(session, new, ctx.correlation_id)
+    order = await store.create_order(session, new, ctx.correlation_id, owner=owner)
     await ctx.cache.invalidate(PRODUCTS_CHANGED)  # once whoever has the session has committed
     ctx.logger.info("order %d", order.id, extra={"order": order.id, "items": order.title})
 
@@ -227,15 +211,24 @@ async def begin(session: AsyncSession, new: NewOrder, ctx: Context, shop: Shop) 
     return order
 
 
-async def steps_of(session: AsyncSession, order_id: int, ctx: Context) -> list[Step]:
-    """How far an order's durable steps are, as the ledger has it. Those that have begun."""
+async def steps_of(
+    session: AsyncSession, order_id: int, ctx: Context, *, with_faults: bool = False
+) -> list[Step]:
+    """How far an order's durable steps are, as the ledger has it. Those that have begun.
+
+    Args:
+        session: to look with.
+        order_id: whose.
+        ctx: of the request or call that asks.
+        with_faults: whether to say why attempts failed, which names what the shop depends on.
+    """
     steps = []
     for name, job_id in (await store.jobs_of(session, order_id)).items():
         try:
             job = await ctx.tasks.durable.job(job_id).status()
         except UnknownJob:
             continue  # long done, and history is pruned after a week
-        error = job.error
+        error = job.error if with_faults else None
         detail = job.result or (f"{error['type']}: {error['message']}" if error else "")
         steps.append(
             Step(step=name, job=job_id, state=job.state, attempts=job.attempt, detail=detail)

@@ -30,7 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.schema import CreateTable
 
 from backstay.db.database import Database
-from examples.shop.models import Item, NewOrder, Order, Product, Status
+from examples.shop.models import Delivery, Item, NewOrder, Order, Parcel, Product, Role, Status
 
 
 class Base(DeclarativeBase):
@@ -50,14 +50,30 @@ class ProductRow(Base):
     reserved: Mapped[int] = mapped_column(default=0)
 
 
+class AccountRow(Base):
+    """Somebody who may log in."""
+
+    __tablename__ = "accounts"
+
+    email: Mapped[str] = mapped_column(primary_key=True)
+    password_hash: Mapped[str]
+    role: Mapped[Role] = mapped_column(String)
+    since: Mapped[datetime]
+
+
 class OrderRow(Base):
-    """An order."""
+    """An order.
+
+    Whose it is says ``owner``, and never ``email``: anybody can write anybody's address into an
+    order, and sign up with an address that somebody has ordered with as a guest.
+    """
 
     __tablename__ = "orders"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    status: Mapped[Status] = mapped_column(String)
+    status: Mapped[Status] = mapped_column(String, index=True)
     email: Mapped[str]
+    owner: Mapped[str | None] = mapped_column(ForeignKey("accounts.email"), index=True)
     total_cents: Mapped[int]
     placed_at: Mapped[datetime]
     correlation_id: Mapped[str]
@@ -107,6 +123,18 @@ class BookingRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
     amount_cents: Mapped[int]
+
+
+class DeliveryRow(Base):
+    """Goods that came in, and with which key of the warehouse's that was said."""
+
+    __tablename__ = "deliveries"
+
+    number: Mapped[str] = mapped_column(primary_key=True)
+    sku: Mapped[str] = mapped_column(ForeignKey("products.sku"))
+    quantity: Mapped[int]
+    received_at: Mapped[datetime]
+    api_key: Mapped[str]
 
 
 class UnsentEventRow(Base):
@@ -169,6 +197,10 @@ class UnknownProduct(Exception):
     """The shop does not sell this."""
 
 
+class NumberTaken(Exception):
+    """A delivery note has this number, and says something else."""
+
+
 def prepare(connection: Connection) -> None:
     """Make the tables and fill the shelves, unless another process has done so."""
     for table in Base.metadata.sorted_tables:
@@ -192,8 +224,16 @@ async def reading(database: Database) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-async def create_order(session: AsyncSession, new: NewOrder, correlation_id: str) -> Order:
+async def create_order(
+    session: AsyncSession, new: NewOrder, correlation_id: str, *, owner: str | None = None
+) -> Order:
     """Write an order down and set its items aside. Prices are the shop's, never the customer's.
+
+    Args:
+        session: to do it in.
+        new: what is wanted.
+        correlation_id: of the request.
+        owner: the account whose order it is, ``None`` for a guest's.
 
     Raises:
         UnknownProduct, SoldOut: roll back, and there was no order.
@@ -220,6 +260,7 @@ async def create_order(session: AsyncSession, new: NewOrder, correlation_id: str
     row = OrderRow(
         status="processing",
         email=new.email,
+        owner=owner,
         total_cents=total_cents,
         placed_at=datetime.now(UTC),
         correlation_id=correlation_id,
@@ -335,6 +376,73 @@ async def find_order(session: AsyncSession, order_id: int) -> Order | None:
     """One order, ``None`` if there is no such order."""
     row = await session.get(OrderRow, order_id)
     return None if row is None else _order(row, await _items(session, order_id))
+
+
+async def owner_of(session: AsyncSession, order_id: int) -> str | None:
+    """The account whose order that is; ``None`` for a guest's, and if there is no such order."""
+    return await session.scalar(select(OrderRow.owner).where(OrderRow.id == order_id))
+
+
+async def to_be_packed(session: AsyncSession, limit: int) -> list[Parcel]:
+    """Orders that are paid and not shipped, the oldest first."""
+    rows = await session.execute(
+        select(OrderRow.id, OrderRow.placed_at)
+        .where(OrderRow.status == "paid")
+        .order_by(OrderRow.id)
+        .limit(limit)
+    )
+    return [
+        Parcel(order=order_id, placed_at=placed_at, items=await _items(session, order_id))
+        for order_id, placed_at in rows.all()
+    ]
+
+
+async def take_in(session: AsyncSession, sku: str, delivery: Delivery, api_key: str) -> Product:
+    """Put what was delivered on the shelf, once for each number.
+
+    Args:
+        session: to do it in.
+        sku: of what.
+        delivery: how much, and the number of its note.
+        api_key: the id of the key that says so.
+
+    Returns:
+        The product as it stands then.
+
+    Raises:
+        UnknownProduct: the shop does not sell this.
+        NumberTaken: that number was of another delivery.
+    """
+    product = await session.get(ProductRow, sku)
+    if product is None:
+        raise UnknownProduct(f"There is no product {sku!r}.")
+    new = await session.scalar(
+        insert_or(DeliveryRow)
+        .values(
+            number=delivery.number,
+            sku=sku,
+            quantity=delivery.quantity,
+            received_at=datetime.now(UTC),
+            api_key=api_key,
+        )
+        .on_conflict_do_nothing()
+        .returning(DeliveryRow.number)
+    )
+    if new is None:
+        before = await session.get_one(DeliveryRow, delivery.number)
+        if (before.sku, before.quantity) != (sku, delivery.quantity):
+            raise NumberTaken(
+                f"Delivery {delivery.number} was {before.quantity} x {before.sku}; use its own "
+                "number for another one."
+            )
+    else:
+        await session.execute(
+            update(ProductRow)
+            .where(ProductRow.sku == sku)
+            .values(stock=ProductRow.stock + delivery.quantity)
+        )
+        await session.refresh(product)
+    return Product.model_validate(product, from_attributes=True)
 
 
 async def jobs_of(session: AsyncSession, order_id: int) -> dict[str, UUID]:

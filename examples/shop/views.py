@@ -1,7 +1,8 @@
 """Products, customers and orders over HTTP: what a class says of a table, and nothing else.
 
-Placing an order is more than writing a row, so that route, and the one that shows how far an order
-is, stand in ``examples.shop.app``.
+Everybody sees products; customers are for admins; orders are for whoever they belong to. Placing an
+order is more than writing a row, so that route, and the one that shows how far an order is, stand in
+``examples.shop.orders``.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
+from sqlalchemy import ColumnElement, false
 
+from backstay.auth import require_roles, require_scopes
 from backstay.context import Context
 from backstay.viewset import (
     CursorPaginator,
@@ -20,6 +23,7 @@ from backstay.viewset import (
     ViewSetList,
     ViewSetRetrieve,
 )
+from examples.shop.identity import ADMIN, account_of
 from examples.shop.models import Customer, Order, Product
 from examples.shop.store import CustomerRow, OrderRow, ProductRow
 
@@ -47,8 +51,9 @@ class ProductViewSet(ViewSetList, ViewSetRetrieve, GenericViewSet):
 
 
 class CustomerViewSet(FullViewSet):
-    """Who buys. Two clerks who change one customer at a time do not undo each other's work."""
+    """Who buys, for admins. Two who change one customer at a time do not undo each other's work."""
 
+    dependencies = (Depends(require_roles(ADMIN)), Depends(require_scopes("customers")))
     db_model = CustomerRow
     pydantic_model = Customer
     tags = ("customers",)
@@ -66,8 +71,11 @@ class CustomerViewSet(FullViewSet):
 
 
 class OrderViewSet(ViewSetList, GenericViewSet):
-    """What was bought, with its items, newest first, page after page as a customer scrolls."""
+    """What was bought, with its items, newest first, page after page as a customer scrolls. Accounts
+    see their own orders, admins all of them.
+    """
 
+    dependencies = (Depends(require_scopes("orders:read")),)
     db_model = OrderRow
     pydantic_model = Order
     tags = ("orders",)
@@ -81,6 +89,13 @@ class OrderViewSet(ViewSetList, GenericViewSet):
     }
     ordering_fields = ("id", "placed_at", "total_cents")
     ordering = "-id"
+
+    async def visible(self, ctx: Context) -> ColumnElement[bool] | None:
+        """In the SQL of every page, count and cursor, whatever is filtered and sorted by."""
+        account = account_of(ctx)
+        if account is None:  # a program
+            return false()
+        return None if account.is_admin else OrderRow.owner == account.email
 
 
 def add_views(router: APIRouter) -> None:

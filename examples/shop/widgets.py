@@ -21,6 +21,7 @@ from backstay.widgets import (
 )
 from backstay.widgets.files import FileRefused, require_type
 from examples.shop import photos, store
+from examples.shop.identity import account_of
 from examples.shop.models import (
     STEPS,
     OrderByAssistant,
@@ -129,7 +130,8 @@ class OrderStatus(BaseWidget):
         # A session for each look: while this waits, others write.
         async with store.reading(ctx.db.database) as session:
             order = await store.find_order(session, order_id)
-            if order is None:
+            owner = await store.owner_of(session, order_id)
+            if order is None or not _may_see(ctx, owner):
                 raise ValidationError(f"There is no order {order_id}.", field="order_id")
             steps = await steps_of(session, order_id, ctx)
         status, message = _SAID[order.status]
@@ -230,6 +232,14 @@ def add_widgets(app: FastAPI) -> None:
     @server.tool(input_schema=OrderByAssistant, destructive=True, idempotent=True, open_world=True)
     async def place_order(new: OrderByAssistant, ctx: WidgetContext) -> Placed:
         """Order products of the tea shop, and have the card charged. Answers at once."""
+        account = account_of(ctx)
+        if account is not None and not (account.may_order and new.email.lower() == account.email):
+            raise ValidationError(
+                f"The user is logged in as {account.email} and can order in that name only, "
+                "if the login is for placing orders.",
+                field="email",
+            )
+        owner = None if account is None else account.email
         session = ctx.db.session
         before = await store.order_of_key(session, new.key)
         if before is not None:
@@ -244,7 +254,7 @@ def add_widgets(app: FastAPI) -> None:
             order = before
         else:
             try:
-                order = await begin(session, new, ctx, app.state.shop)
+                order = await begin(session, new, ctx, app.state.shop, owner=owner)
             except (store.SoldOut, store.UnknownProduct) as error:
                 raise ValidationError(str(error), field="items") from None
             await store.remember_key(session, new.key, order.id)
@@ -257,6 +267,12 @@ def add_widgets(app: FastAPI) -> None:
         )
 
     server.mount(app, "/mcp")
+
+
+def _may_see(ctx: WidgetContext, owner: str | None) -> bool:
+    """Whether the caller may follow an order: a guest's anybody, for assistants have no keys."""
+    account = account_of(ctx)
+    return owner is None or (account is not None and (account.is_admin or account.email == owner))
 
 
 # ------------------------------------------------------------------ what they say

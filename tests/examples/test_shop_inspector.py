@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from tests.browser.serving import serving_app
 def inspector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inspector]:
     nobody = dict.fromkeys(REQUIRED, "http://127.0.0.1:9")  # no order gets as far as them here
     folder: Path = tmp_path_factory.mktemp("shop")
-    settings = {**nobody, "DATABASE": str(folder / "shop.db"), "WORKER": "0"}
+    secret = {"BACKSTAY_SECRET_KEY": secrets.token_urlsafe(32)}
+    settings = {**nobody, **secret, "DATABASE": str(folder / "shop.db"), "WORKER": "0"}
     with serving_app(create_app({**settings, "BACKSTAY_STATE": "memory://"})) as url:
         yield Inspector(f"{url}/mcp")
 
