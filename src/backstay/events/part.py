@@ -19,6 +19,9 @@ from backstay.events.writer import Writer
 
 __all__ = ["EventsPart"]
 
+_CONNECTIONS = 2
+"""One writes, one reads for whoever asks."""
+
 logger = logging.getLogger("backstay.events")
 
 _START_S = 5.0
@@ -97,11 +100,20 @@ class EventsPart:
         if not self._on:
             return
         store = self.store
+        if self._own is None:
+            # The app's is closed before what its last tasks did is written.
+            apart = store.database.apart(connections=_CONNECTIONS, of_sqlite=True)
+            if apart is not store.database:
+                self._own = apart
+                store = self._store = EventStore(apart)
         try:
             async with asyncio.timeout(_START_S):
                 await store.make_ready()
         except (DatabaseUnavailable, TimeoutError) as error:
             logger.warning("the app starts without its events, which wait: %s", error)
+        except BaseException:
+            await self._let_go()
+            raise
         self.collector.is_open = True
         self._writer = Writer(
             self.collector,
@@ -120,17 +132,15 @@ class EventsPart:
         writer, self._writer = self._writer, None
         if writer is not None:
             await writer.stop(_STOP_S)
-        database = self._own
-        if (
-            database is None
-            and self._store is not None
-            and self._store.database is self._app_database()
-        ):
-            # It opened before this part or after it. If after, it is closed already, and writing
-            # has made new engines; if before, nobody else is left who uses it.
-            database = self._store.database
-        if database is not None:
-            await database.close()
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Close the connections that are this part's own."""
+        if self._own is not None:
+            await self._own.close()
+            if self._own is not self._given:
+                # Where the app's database is the next time is asked then.
+                self._own = self._store = None
 
     def _events(self, correlation_id: str | None) -> Events:
         return Events(
