@@ -405,3 +405,16 @@ async def test_pools_are_those_that_were_made(tmp_path: Path) -> None:
     assert database.pools() == {"sync": engine.pool, "async": asynchronous.pool}
     await database.close()
     assert database.pools() == {}
+
+
+@async_test
+async def test_a_database_apart_is_closed_by_itself(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/app.db")
+    assert database.apart(connections=2) is database, "SQLite has one writer anyhow"
+    apart = database.apart(connections=2, of_sqlite=True)
+    await apart.write(text("CREATE TABLE stock (pieces INTEGER)"))
+    await database.close()
+    await apart.write(text("INSERT INTO stock VALUES (3)"))
+    await apart.close()
+    assert await pieces(database) == 3
+    await database.close()

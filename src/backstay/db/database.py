@@ -225,7 +225,7 @@ class Database:
         async with view.connect() as connection:
             yield connection
 
-    def apart(self, *, connections: int) -> Database:
+    def apart(self, *, connections: int, of_sqlite: bool = False) -> Database:
         """The same database by connections of its own, for what cannot wait for requests to give
         theirs back.
 
@@ -234,12 +234,19 @@ class Database:
 
         Args:
             connections: how many at most.
+            of_sqlite: also there: for what is open longer than this one.
 
         Returns:
             Another, which whoever asked closes; or this one.
         """
-        if self.dialect == "sqlite" or not self._engines.are_own or "poolclass" in self._options:
+        if not self._engines.are_own or "poolclass" in self._options:
             return self
+        if self.dialect == "sqlite":
+            if not of_sqlite:
+                return self
+            return Database(
+                self.address, busy_timeout_s=self._busy_timeout_s, options=self._options
+            )
         options = {**self._options, "pool_size": connections, "max_overflow": 0}
         return Database(self.address, busy_timeout_s=self._busy_timeout_s, options=options)
 
