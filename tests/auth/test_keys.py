@@ -418,13 +418,14 @@ def test_a_verifier_survives_the_event_loop_it_was_first_used_in() -> None:
     clock = FakeClock()
 
     async def give_up() -> JWTVerifier:
-        async with Issuer(clock) as issuer:
-            issuer.open.clear()
-            verifier = verifier_of(issuer, jwks_uri=issuer.jwks_uri)
-            caller = asyncio.create_task(verifier.verify_token(issuer.token()))
-            await issuer.asked.wait()
-            caller.cancel()
-            return verifier
+        issuer = await Issuer(clock).__aenter__()
+        issuer.open.clear()
+        verifier = verifier_of(issuer, jwks_uri=issuer.jwks_uri)
+        caller = asyncio.create_task(verifier.verify_token(issuer.token()))
+        await issuer.asked.wait()
+        caller.cancel()
+        issuer.server.close()  # to wait for that, as __aexit__ does, is to wait for the answer
+        return verifier
 
     async def use_again(verifier: JWTVerifier) -> None:
         async with asyncio.timeout(PATIENCE_S), Issuer(clock) as issuer:
@@ -432,15 +433,18 @@ def test_a_verifier_survives_the_event_loop_it_was_first_used_in() -> None:
             with pytest.raises(TokensUncheckable, match="did not answer"):
                 await verifier.verify_token(issuer.token())
 
+    async def end_all() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     # Stopped in the middle of the request, which asyncio.run() would have cancelled.
     left = asyncio.new_event_loop()
     try:
         verifier = left.run_until_complete(give_up())
         asyncio.run(use_again(verifier))
     finally:
-        tasks = asyncio.all_tasks(left)
-        for task in tasks:
-            task.cancel()
-        left.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        left.run_until_complete(end_all())
         left.run_until_complete(left.shutdown_default_executor())
         left.close()
