@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -170,3 +172,42 @@ def test_a_model_without_the_field_leaves_it_to_the_default() -> None:
     settings = Settings(Model())
     settings.set_default("BACKSTAY_SECRET_KEY", "default")
     assert settings["BACKSTAY_SECRET_KEY"] == "default"
+
+
+def get_settings() -> Model:
+    return Model()
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        *(5, 1.5, True, "postgresql://shop:hush@db", b"x", [], ("a", "b"), {"a"}, object()),
+        *(Path(".env"), get_settings, lru_cache(get_settings), Model, iter(())),
+    ],
+    ids=repr,
+)
+def test_what_can_hold_no_settings_is_refused_without_showing_it(nothing: object) -> None:
+    with pytest.raises(TypeError, match="settings= has values by name, and got") as caught:
+        Settings(nothing)
+    assert "hush" not in str(caught.value)
+
+
+class Bare:
+    workers = 3
+
+
+class Named(NamedTuple):
+    workers: int = 3
+
+
+@pytest.mark.parametrize(
+    "given", [Bare, Bare(), Named(), SimpleNamespace(workers=3), Model(), {"WORKERS": 3}]
+)
+def test_whatever_has_attributes_or_keys_can_hold_settings(given: object) -> None:
+    assert Settings(given, environ={}).get("WORKERS") == 3
+
+
+def test_a_module_can_hold_settings() -> None:
+    module = ModuleType("configuration")
+    module.__dict__["WORKERS"] = 3
+    assert Settings(module).get("WORKERS") == 3

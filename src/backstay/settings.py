@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from os import PathLike
+from types import ModuleType
 from typing import Any
 
 from backstay.errors import SettingMissing
@@ -21,6 +23,10 @@ class Settings:
         environ: the environment. ``None`` means ``os.environ``, read afresh at every look-up.
         fallback: called at most once, when a name is in neither; returns the last source,
             usually the contents of ``.env``.
+
+    Raises:
+        TypeError: ``given`` could hold no settings: a text, a number, a list, a path, a function,
+            a model's class.
     """
 
     def __init__(
@@ -42,7 +48,7 @@ class Settings:
                 self._read_fallback,
             )
         else:
-            model = _Attributes(given)
+            model = _Attributes(_checked(given))
             self._sources = (lambda: model,)
 
     def _read_fallback(self) -> Mapping[str, Any]:
@@ -123,6 +129,29 @@ class _Attributes(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _checked(model: object) -> object:
+    if isinstance(model, type):
+        # Of a plain class the attributes will do; a model's fields are its instances'.
+        refused = hasattr(model, "model_fields")
+    elif isinstance(model, ModuleType) or hasattr(model, "_fields"):  # of a named tuple
+        refused = False
+    else:
+        refused = (
+            isinstance(model, PathLike | str | bytes | int | float | list | tuple | set | frozenset)
+            or type(model).__module__ == "builtins"
+            or (callable(model) and hasattr(model, "__qualname__"))  # a function, cached or not
+        )
+    if refused:
+        # Not the value: it may be a URL with a password.
+        said = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise TypeError(
+            f"settings= has values by name, and got {said}; give a mapping ({{'NAME': value}}), an "
+            "instance of a settings model (Settings(), not Settings; get_settings(), not "
+            "get_settings), or an object with attributes. A file goes to env_file="
+        )
+    return model
 
 
 def _revealed(value: Any) -> Any:

@@ -1,18 +1,21 @@
 """A database counts for all processes, by one clock, and says when it cannot."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from fastapi import Depends, FastAPI
 from sqlalchemy import text
 
 from backstay.db.database import Database
 from backstay.errors import BadLimit, LimitsUnavailable
-from backstay.limits import read_limits
+from backstay.limits import add_limits, rate_limit, read_limits
 from backstay.limits.database import DatabaseCounts
 from backstay.limits.port import Strategy
-from backstay.testing import FakeClock
+from backstay.testing import FakeClock, running
 from tests.db.places import at
 from tests.jobs.desks import needs_postgres
 from tests.limits.stores import DATABASES
@@ -33,6 +36,27 @@ async def test_processes_share_the_counts(kind: str, tmp_path: Path) -> None:
         assert sum(each.allowed for each in verdicts) == 10
         for each in stores:
             await each.close()
+
+
+@async_test
+async def test_somebody_who_holds_sqlites_lock_lets_no_more_pass_than_a_process_allows(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "app.db"
+    app = FastAPI()
+    add_limits(app, f"sqlite:///{file}", timeout_s=0.05)
+
+    @app.get("/", dependencies=[Depends(rate_limit("5/day"))])
+    async def index() -> int:
+        return 1
+
+    async with running(app) as client:
+        with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            answers = [await client.get("/") for _ in range(20)]
+            writer.execute("ROLLBACK")
+    assert [each.status_code for each in answers] == [200] * 5 + [429] * 15
+    assert all("ratelimit" in each.headers for each in answers)
 
 
 @both

@@ -149,8 +149,7 @@ async def test_a_store_that_hangs_is_given_up_in_time_and_then_left_alone_for_a_
     with caplog.at_level(logging.WARNING, "backstay.limits"):
         for number in range(20):
             verdict = await limiter.hit(f"k{number}", LIMITS)
-            assert verdict.allowed
-            assert not verdict.known
+            assert (verdict.allowed, verdict.alone) == (True, True)
     assert len(store.asked) == 3
     assert store.given_up >= 2
     assert len(caplog.records) == 1
@@ -161,8 +160,8 @@ async def test_a_store_that_hangs_is_given_up_in_time_and_then_left_alone_for_a_
     assert len(store.asked) == 4
     store.gate.set()
     await clock.advance(1.0)
-    assert (await limiter.hit("k", LIMITS)).known
-    assert (await limiter.hit("other", LIMITS)).known
+    assert not (await limiter.hit("k", LIMITS)).alone
+    assert not (await limiter.hit("other", LIMITS)).alone
     await clock.advance(60)
     store.error = OSError("gone again")
     with caplog.at_level(logging.WARNING, "backstay.limits"):
@@ -175,9 +174,51 @@ async def test_a_store_that_hangs_is_given_up_in_time_and_then_left_alone_for_a_
 async def test_a_single_failure_does_not_switch_limits_off() -> None:
     _, store, limiter = made()
     store.error = LimitsUnavailable("once")
-    assert not (await limiter.hit("k", LIMITS)).known
+    assert (await limiter.hit("k", LIMITS)).alone
     store.error = None
-    assert (await limiter.hit("k", LIMITS)).known
+    assert not (await limiter.hit("k", LIMITS)).alone
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@async_test
+async def test_open_means_that_this_process_counts_while_the_store_is_away(
+    strategy: Strategy,
+) -> None:
+    clock, store, limiter = made()
+    store.error = OSError("away")
+    verdicts = await asyncio.gather(
+        *(limiter.hit("k", LIMITS, strategy=strategy) for _ in range(50))
+    )
+    assert [each.allowed for each in verdicts] == [True] * 5 + [False] * 45
+    assert all(each.alone for each in verdicts)
+    assert verdicts[-1].retry_after_s > 0
+    assert not (await limiter.check("k", LIMITS, strategy=strategy)).allowed
+    assert (await limiter.hit("another", LIMITS, strategy=strategy)).allowed
+    await clock.advance(120)
+    assert (await limiter.hit("k", LIMITS, strategy=strategy)).allowed
+
+
+@async_test
+async def test_a_store_that_comes_and_goes_gives_nobody_a_new_start_each_time() -> None:
+    clock, store, limiter = made()
+    passed = 0
+    for number in range(40):
+        store.error = OSError("away") if number % 2 else None
+        passed += (await limiter.hit("k", LIMITS)).allowed
+        await clock.advance(1.0)  # the store is not left alone, and no refusal remembered
+    assert passed == 10, "five that the store has counted, and five of this process"
+
+
+@async_test
+async def test_what_this_process_has_counted_is_cleared_and_removed_with_the_rest() -> None:
+    clock, store, limiter = made()
+    store.error = OSError("away")
+    await limiter.hit("k", LIMITS, cost=5)
+    await limiter.clear("k", LIMITS)
+    assert (await limiter.hit("k", LIMITS)).remaining == 4
+    await clock.advance(120)
+    assert await limiter.prune(10) == 0
+    assert len(limiter._own_counts) == 0
 
 
 @pytest.mark.parametrize("error", [LimitsUnavailable("away"), OSError("away"), KeyError("a bug")])
@@ -245,7 +286,7 @@ async def test_closing_leaves_nothing_running() -> None:
         await asyncio.sleep(0)
     store.gate.set()
     await closing
-    assert not (await waiting).known
+    assert (await waiting).alone
     assert len(asyncio.all_tasks()) == 1
 
 

@@ -4,13 +4,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from backstay.pattern import base_pattern, body_limits
 from backstay.testing import running
@@ -227,6 +229,53 @@ async def test_probes_are_answered_under_any_name() -> None:
         assert (await client.get("/healthcheck", headers=headers)).status_code == 400
         for path in ("//livez", "/livez/", "/x/%2e%2e/livez", "/livez%00"):
             assert (await client.get(path, headers=headers)).status_code == 400
+
+
+@async_test
+async def test_what_else_the_app_has_at_the_probes_paths_is_under_the_right_name_only() -> None:
+    app = make_app(allowed_hosts=["shop.example"])
+
+    @app.post("/livez")
+    async def own() -> str:
+        return "own"
+
+    @app.websocket("/readyz")
+    async def socket(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    headers = {"Host": "10.0.0.1:8000"}
+    async with running(app) as client:
+        assert (await client.post("/livez", headers=headers)).status_code == 400
+        assert (await client.post("/livez", headers={"Host": "shop.example"})).status_code == 200
+        assert (await client.get("/livez", headers=headers)).status_code == 200
+    with TestClient(app) as other, pytest.raises(WebSocketDisconnect):
+        other.websocket_connect("/readyz", headers=headers).__enter__()
+
+
+@pytest.mark.parametrize("when", ["before", "in front", "in a router", "without health"])
+@async_test
+async def test_a_route_of_the_apps_own_is_no_probe_that_any_name_will_do_for(when: str) -> None:
+    async def own() -> str:
+        return "own"
+
+    app, options = FastAPI(), {"allowed_hosts": ["shop.example"], "health": when[:3] != "wit"}
+    if when == "before":
+        app.get("/livez")(own)
+    if when == "in a router":
+        router = APIRouter()
+        router.get("/livez")(own)
+        app.include_router(router)
+    base_pattern(app, **options)  # type: ignore[arg-type]  # they are what they are called
+    if when == "without health":
+        app.get("/livez")(own)
+    if when == "in front":
+        app.router.routes.insert(0, APIRoute("/livez", own))
+    async with running(app) as client:
+        there = await client.get("/livez", headers={"Host": "shop.example"})
+        answer = await client.get("/livez", headers={"Host": "10.0.0.1"})
+        assert answer.status_code == (400 if there.json() == "own" else 200)
+        readiness = await client.get("/readyz", headers={"Host": "10.0.0.1"})
+        assert readiness.status_code == (400 if when == "without health" else 200)
 
 
 @async_test

@@ -377,3 +377,11 @@ async def test_middleware_may_be_added_after_installing() -> None:
     await ByHand(app).run()
     assert len(seen) == 4
     assert len({id(ctx) for ctx in seen}) == 1
+
+
+def test_settings_that_hold_nothing_are_refused_and_the_app_is_as_it_was() -> None:
+    app = FastAPI()
+    with pytest.raises(TypeError, match=r"settings= has values by name, and got int"):
+        install(app, settings=5)
+    with pytest.raises(NotInstalled):
+        installed(app)

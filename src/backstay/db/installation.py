@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 
 from backstay.db.database import Database
+from backstay.db.exhaustion import exhaustion_answered
 from backstay.db.manager import MainDatabaseManager
 from backstay.db.part import DatabasePart
 from backstay.web.installation import install
@@ -37,6 +38,9 @@ def add_database(
         busy_timeout_s: seconds that SQLite waits for another writer.
         options: for SQLAlchemy's ``create_engine``. Neither is for what has been made already.
 
+    When all connections are in use for too long (SQLAlchemy's ``TimeoutError``), whoever waited for
+    one is answered 503, as for ``DatabaseUnavailable``, unless the app has a handler for that.
+
     Returns:
         The database, for code outside of any piece of work.
 
@@ -50,6 +54,7 @@ def add_database(
     elif not isinstance(database, Database):
         database = Database(database, busy_timeout_s=busy_timeout_s, options=options)
     install(app).add(DatabasePart(database, manager), first=True)
+    exhaustion_answered(app)
     if manager is not None and getattr(app.state, "DATABASE_MANAGER", None) is None:
         app.state.DATABASE_MANAGER = manager
     return database

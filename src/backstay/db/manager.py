@@ -16,6 +16,7 @@ from backstay.db.dependencies import (
     joined,
     only_reads,
 )
+from backstay.db.exhaustion import exhaustion_as_ours
 from backstay.db.tables import (
     check_names,
     clear_tables,
@@ -104,11 +105,14 @@ class DatabaseSyncSessionMixin(BaseDatabaseManager):
     ) -> Iterator[Session]:
         """A session, as a dependency or a generator; closed at the end, committed by whoever writes.
 
-        In GET and HEAD requests it begins without SQLite's write lock.
+        In GET and HEAD requests it begins without SQLite's write lock. Where a request waits in
+        vain for a connection, with this and the other dependencies, it fails with
+        ``DatabaseUnavailable``.
         """
         session = self.session(bind=self._engine_for(connection))
         try:
-            yield session
+            with exhaustion_as_ours():
+                yield session
         finally:
             close_for_good(session)
 
@@ -126,7 +130,8 @@ class DatabaseSyncSessionMixin(BaseDatabaseManager):
         not: by an exception, or by ``break``.
         """
         if connection is not None:
-            yield self._session_of(connection)
+            with exhaustion_as_ours():
+                yield self._session_of(connection)
             return
         with self.session() as session:
             yield session
@@ -218,7 +223,8 @@ class DatabaseAsyncSessionMixin(BaseDatabaseManager):
     ) -> AsyncIterator[AsyncSession]:
         """A session, as ``get_session`` gives."""
         async with self.asession(bind=self._aengine_for(connection)) as session:
-            yield session
+            with exhaustion_as_ours():
+                yield session
 
     async def aget_session_transaction(
         self,
@@ -226,7 +232,8 @@ class DatabaseAsyncSessionMixin(BaseDatabaseManager):
     ) -> AsyncIterator[AsyncSession]:
         """A session in a transaction, as ``get_session_transaction`` gives: ``ctx.db.session``."""
         if connection is not None:
-            yield self._asession_of(connection)
+            with exhaustion_as_ours():
+                yield self._asession_of(connection)
             return
         async with self.asession() as session:
             yield session
@@ -243,7 +250,8 @@ class DatabaseAsyncSessionMixin(BaseDatabaseManager):
         from backstay.db.orm import OrmAsync
 
         if connection is not None:
-            yield OrmAsync(self._asession_of(connection), commit=False)
+            with exhaustion_as_ours():
+                yield OrmAsync(self._asession_of(connection), commit=False)
             return
         async with self.asession() as session:
             yield OrmAsync(session)

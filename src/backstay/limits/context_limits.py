@@ -50,7 +50,7 @@ class ContextLimits:
 
         Raises:
             RateLimited: there is no room for that much; ``retry_after_s`` says when there is.
-            LimitsUnavailable: nobody can count, and the limit fails closed.
+            LimitsUnavailable: the counts are out of reach, and the limit fails closed.
             BadLimit: there is no limit of that name.
         """
         found = self._find(limit)

@@ -52,8 +52,8 @@ def add_limits(
             routes. What FastAPI gives no dependencies (mounted apps, static files) it does not
             reach.
         named: limits for ``ctx.limits``, by their names.
-        fail: what happens while nobody can count: ``"open"`` lets everything pass, ``"closed"``
-            answers with 503. A limit may say otherwise for itself.
+        fail: what happens while the storage is out of reach: ``"open"`` has each process count by
+            itself, ``"closed"`` answers with 503. A limit may say otherwise for itself.
         by: who is counted by limits that do not say; as for ``rate_limit``.
         headers: whether answers carry ``RateLimit-Policy`` and ``RateLimit``.
         legacy_headers: whether they carry ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset``,

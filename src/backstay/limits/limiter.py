@@ -13,6 +13,7 @@ from typing import Final, Literal
 from backstay.clock import Clock
 from backstay.errors import BadLimit, LimitsUnavailable
 from backstay.limits.limit import Limit
+from backstay.limits.memory import MemoryCounts
 from backstay.limits.patience import Patience
 from backstay.limits.port import CountStore, Strategy, Verdict
 
@@ -21,7 +22,7 @@ __all__ = ["Fail", "Limiter", "check_fail"]
 logger = logging.getLogger("backstay.limits")
 
 Fail = Literal["open", "closed"]
-"""What happens while nobody can count: everything passes, or nothing does."""
+"""While the store is out of reach: each process counts for itself, or nothing passes."""
 
 _Name = tuple[str, Strategy]
 
@@ -71,12 +72,14 @@ class Limiter:
       step: a thousand at once are no more work than a few, so that nobody can keep the store busy
       until it fails.
     - A refusal is remembered for as long as it holds, a second at most.
+    - While it is out of reach, this process counts for itself, from zero on: a client may use up
+      each limit once more in each process, and no more than that.
 
     Args:
         store: keeps the counts.
         clock: what time it is.
-        fail: what happens while the store is out of reach: ``"open"`` lets everything pass,
-            ``"closed"`` nothing. A single limit may say otherwise.
+        fail: what happens while the store is out of reach: ``"open"`` has this process count by
+            itself, ``"closed"`` lets nothing pass. A single limit may say otherwise.
         timeout_s: seconds that a store gets.
         retry_after_s: seconds for which a store that has failed is left alone.
     """
@@ -98,6 +101,8 @@ class Limiter:
         )
         self._lines: dict[_Name, _Line] = {}
         self._refusals: dict[_Name, _Refusal] = {}
+        # Kept when the store is back: one that comes and goes must not give a new start each time.
+        self._own_counts = MemoryCounts(clock)
         self._warned_at: float | None = None
 
     async def hit(
@@ -116,10 +121,10 @@ class Limiter:
             limits: as ``read_limits`` gives them.
             cost: how much it is; 0 counts nothing.
             strategy: how windows move on.
-            fail: what to do while nobody can count. ``None``: as the limiter was told.
+            fail: what to do while the store is out of reach. ``None``: as the limiter was told.
 
         Raises:
-            LimitsUnavailable: nobody can count, and that is a reason to refuse.
+            LimitsUnavailable: the store is out of reach, and that is a reason to refuse.
         """
         if cost < 1:
             return await self.check(key, limits, cost=0, strategy=strategy, fail=fail)
@@ -131,7 +136,8 @@ class Limiter:
         try:
             return await self._in_line(name, limits, cost)
         except LimitsUnavailable as error:
-            return self._without(error, fail)
+            self._need_not(error, fail)
+        return replace(await self._own_counts.hit(key, limits, cost, strategy), alone=True)
 
     async def check(
         self,
@@ -148,20 +154,32 @@ class Limiter:
         try:
             return await self._patience.ask(partial(self.store.check, key, limits, cost, strategy))
         except LimitsUnavailable as error:
-            return self._without(error, fail)
+            self._need_not(error, fail)
+        return replace(await self._own_counts.check(key, limits, cost, strategy), alone=True)
 
     async def clear(
         self, key: str, limits: Sequence[Limit], *, strategy: Strategy = Strategy.MOVING
     ) -> None:
         """Forget what has been counted.
 
-        Other processes may go on refusing for a second.
+        Other processes may go on refusing for a second, and keep what they have counted by
+        themselves.
 
         Raises:
             LimitsUnavailable: the store is out of reach.
         """
         self._refusals.pop((key, strategy), None)
+        await self._own_counts.clear(key, limits, strategy)
         await self._patience.ask(partial(self.store.clear, key, limits, strategy))
+
+    async def prune(self, at_most: int) -> int:
+        """Remove counts that no longer matter, some at a time. How many there were in the store.
+
+        Raises:
+            LimitsUnavailable: the store is out of reach.
+        """
+        await self._own_counts.prune(at_most)
+        return await self.store.prune(at_most)
 
     async def open(self) -> None:
         """Open the store. If it is out of reach, that is a warning: an app starts without.
@@ -259,26 +277,27 @@ class Limiter:
         )
         return Verdict(False, counts, verdict.retry_after_s - passed_s)
 
-    def _without(self, error: LimitsUnavailable, fail: Fail | None) -> Verdict:
+    def _need_not(self, error: LimitsUnavailable, fail: Fail | None) -> None:
+        """Do without the store, or refuse to."""
         self._warn(error)
         if (fail or self.fail) == "closed":
             raise error
-        return Verdict(True, ())
 
     def _warn(self, error: LimitsUnavailable) -> None:
         now = self._clock.monotonic()
         if self._warned_at is None or now - self._warned_at >= _WARN_EVERY_S:
             self._warned_at = now
             logger.warning(
-                "limits are not counted at the moment (fail=%r): %s",
+                "limits do without their store at the moment (fail=%r: %s): %s",
                 self.fail,
+                "this process counts by itself" if self.fail == "open" else "nothing passes",
                 error,
                 exc_info=error.__cause__,
             )
 
 
 def check_fail(fail: object) -> Fail:
-    """What to do while nobody can count.
+    """What to do while the store is out of reach.
 
     Raises:
         BadLimit: it is neither ``"open"`` nor ``"closed"``.
@@ -288,7 +307,8 @@ def check_fail(fail: object) -> Fail:
     if fail == "closed":
         return "closed"
     raise BadLimit(
-        f'fail={fail!r}: while nobody can count, "open" lets everything pass, "closed" nothing'
+        f'fail={fail!r}: while the store of the counts is out of reach, "open" has each process '
+        'count by itself, and "closed" lets nothing pass'
     )
 
 

@@ -96,7 +96,7 @@ class LimitsPart:
             LimitsUnavailable: the store is out of reach.
         """
         pruned = 0
-        while found := await self.limiter.store.prune(_AT_A_TIME):
+        while found := await self.limiter.prune(_AT_A_TIME):
             pruned += found
             if found < _AT_A_TIME:
                 break

@@ -49,22 +49,19 @@ class Verdict:
 
     Attributes:
         allowed: whether.
-        counts: how it stands with each limit, after that; none if nobody knows.
+        counts: how it stands with each limit, after that.
         retry_after_s: seconds until it may, if it may not now; 0 if it may.
+        alone: whether this process has counted by itself, because the store is out of reach.
     """
 
     allowed: bool
     counts: tuple[Count, ...]
     retry_after_s: float = 0.0
-
-    @property
-    def known(self) -> bool:
-        """Whether anybody has counted: ``False`` while the store is out of reach."""
-        return bool(self.counts)
+    alone: bool = False
 
     @property
     def remaining(self) -> int:
-        """How much is left of the limit that has least; 0 if nobody knows."""
+        """How much is left of the limit that has least."""
         return min((each.remaining for each in self.counts), default=0)
 
 

@@ -46,7 +46,7 @@ class RateLimit:
             place where it stands says which they are.
         by: who is counted; ``None``: as ``add_limits`` says.
         strategy: how windows move on.
-        fail: what happens while nobody can count; ``None``: as ``add_limits`` says.
+        fail: what happens while the counts are out of reach; ``None``: as ``add_limits`` says.
         scope: ``"route"``: each route counts by itself. ``"shared"``: all count together.
         is_default: it stands aside where a route has limits of its own.
     """
@@ -81,7 +81,7 @@ class RateLimit:
 
         Raises:
             RateLimited: there were too many.
-            LimitsUnavailable: nobody can count, and ``fail`` is ``"closed"``.
+            LimitsUnavailable: the counts are out of reach, and ``fail`` is ``"closed"``.
             NotInstalled: backstay is not switched on for the app.
         """
         scope = connection.scope
@@ -105,7 +105,7 @@ class RateLimit:
         )
         if not verdict.allowed:
             raise self._refused(exchange, app_limits, verdict, order)
-        if verdict.counts and app_limits.headers:
+        if app_limits.headers:
             exchange.add_headers(self._policy(order).headers(verdict.counts))
             if app_limits.legacy_headers:
                 _add_legacy(exchange, verdict)
@@ -210,8 +210,9 @@ def rate_limit(
         name: for headers; and limits of the same name and numbers are one limit, in every process
             and wherever they stand.
         cost: how much a request is worth, at least 1; or a function that says so (0: nothing).
-        fail: what happens while nobody can count: ``"open"`` lets everything pass, ``"closed"``
-            answers with 503. ``None``: what ``add_limits`` says, ``"open"`` without.
+        fail: what happens while the counts are out of reach: ``"open"`` has each process count by
+            itself, ``"closed"`` answers with 503. ``None``: what ``add_limits`` says, ``"open"``
+            without.
         exempt: a function of the request; it is not counted if that says so.
         scope: ``"route"``: each route it stands at counts by itself. ``"shared"``: they count
             together, which needs a name. ``None``: ``"shared"`` with a name, else ``"route"``.

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from backstay.app import Backstay
-from backstay.pattern.health_routes import PATHS
+from backstay.pattern.health_routes import PROBES, takes_probe
 from backstay.web.allowed_hosts import AllowedHosts
 from backstay.web.body_limits import BodyBounds, BodyLimits
 from backstay.web.cors import (
@@ -37,7 +37,6 @@ class Guards:
         bounds: of request bodies, of which a route may say others.
         timing: whether answers say how long they took.
         log: whether there is a line in the log for each request.
-        has_health: whether the probes' routes are there.
     """
 
     origins: Sequence[str]
@@ -46,7 +45,6 @@ class Guards:
     bounds: BodyBounds
     timing: bool
     log: bool
-    has_health: bool
 
 
 def add_guards(app: FastAPI, backstay: Backstay, guards: Guards) -> None:
@@ -62,8 +60,7 @@ def add_guards(app: FastAPI, backstay: Backstay, guards: Guards) -> None:
         layers.append(Middleware(Timing, tell=guards.timing, log=guards.log, clock=backstay.clock))
         backstay.tells_time = guards.timing
     if guards.hosts:
-        exempt = PATHS[1:] if guards.has_health else ()
-        layers.append(Middleware(AllowedHosts, hosts=guards.hosts, exempt=exempt))
+        layers.append(Middleware(_allowed_hosts, hosts=guards.hosts, service=app))
     # Even where the app has no bounds: a route may have its own.
     backstay.add_layer(
         partial(BodyLimits, bounds=guards.bounds, clock=backstay.clock),
@@ -85,6 +82,12 @@ def add_guards(app: FastAPI, backstay: Backstay, guards: Guards) -> None:
     if guards.headers.pages:
         backstay.page_headers = guards.headers.for_pages(_openers(app))
     _stand_outside(app, layers)
+
+
+def _allowed_hosts(app: ASGIApp, *, hosts: Sequence[str], service: FastAPI) -> ASGIApp:
+    """Made when the app starts: by then it is known whose routes the probes come to."""
+    exempt = [each for each in PROBES if takes_probe(service.routes, each)]
+    return AllowedHosts(app, hosts, exempt=exempt)
 
 
 def _openers(app: FastAPI) -> dict[str, bytes]:

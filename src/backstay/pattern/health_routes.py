@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -19,10 +19,13 @@ from backstay.pattern.routers import COMMON_TAG
 if TYPE_CHECKING:
     from backstay.pattern.part import PatternPart
 
-__all__ = ["HealthcheckResponse", "PATHS", "add_health_routes"]
+__all__ = ["HealthcheckResponse", "PATHS", "PROBES", "add_health_routes", "takes_probe"]
 
 PATHS = ("/healthcheck", "/livez", "/readyz")
 """Where they are."""
+
+PROBES = PATHS[1:]
+"""Those that an orchestrator asks, by an address and not by a name."""
 
 _NOT_KEPT = {"Cache-Control": "no-store"}
 
@@ -71,14 +74,23 @@ def add_health_routes(app: FastAPI, part: PatternPart) -> None:
             ),
             Route(path, head, methods=["HEAD"], include_in_schema=False),
         ],
-        "/livez": lambda path: [Route(path, livez, include_in_schema=False)],
-        "/readyz": lambda path: [Route(path, readyz, include_in_schema=False)],
+        "/livez": lambda path: [_Probe(path, livez, include_in_schema=False)],
+        "/readyz": lambda path: [_Probe(path, readyz, include_in_schema=False)],
     }
     for path in PATHS:
         others = app.router.routes
         if all(getattr(each, "path", None) != path for each in others):
             at = next((n for n, each in enumerate(others) if _takes(each, path)), len(others))
             others[at:at] = routes[path](path)
+
+
+def takes_probe(routes: Sequence[BaseRoute], path: str) -> bool:
+    """Whether a request for ``path`` comes to a probe of ours, and to no route of the app's own."""
+    return isinstance(next((each for each in routes if _takes(each, path)), None), _Probe)
+
+
+class _Probe(Route):
+    """``/livez`` or ``/readyz``."""
 
 
 def _takes(route: BaseRoute, path: str) -> bool:

@@ -86,7 +86,7 @@ def base_pattern(
         trusted_proxies: addresses and networks whose word about a client's address counts.
             ``None``: nobody's.
         allowed_hosts: names the service answers to (``["shop.example", "*.shop.example"]``); others
-            get 400, except from ``/livez`` and ``/readyz``. ``None``: any.
+            get 400, except from the ``/livez`` and ``/readyz`` that are added here. ``None``: any.
         titles: of problems, by language and status: ``{"de": {404: "Nicht gefunden"}}``.
         max_body_bytes: how large a request's body may be; 413 beyond. A route may say otherwise:
             ``body_limits``, or FastAPI's ``max_body_size``.
@@ -145,7 +145,6 @@ def base_pattern(
         bounds=BodyBounds(max_bytes=max_body_bytes, timeout_s=body_timeout_s),
         timing=in_debug if timing is None else timing,
         log=in_debug,
-        has_health=health,
     )
     own_checks = read_checks(checks or {})
     _check_manager(database_manager)

@@ -59,8 +59,8 @@ class AllowedHosts:
     Args:
         app: what answers.
         hosts: of ``read_hosts``, at least one.
-        exempt: paths, below the app's root, that are answered whatever the name: probes of an
-            orchestrator ask for an address.
+        exempt: paths, below the app's root, where GET and HEAD are answered whatever the name:
+            probes of an orchestrator ask for an address.
     """
 
     def __init__(
@@ -94,7 +94,11 @@ class AllowedHosts:
                 name = match[1].lower()
                 if name in self._names or name.endswith(self._below):
                     return True
-        return bool(self._exempt) and path_below_root(scope) in self._exempt
+        return (
+            bool(self._exempt)
+            and scope.get("method") in {"GET", "HEAD"}  # a WebSocket has none
+            and path_below_root(scope) in self._exempt
+        )
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

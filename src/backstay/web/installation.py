@@ -61,7 +61,7 @@ def install(
 
     Raises:
         AlreadyInstalled: a second call with options; the first one's hold.
-        TypeError: ``app`` is no Starlette or FastAPI application.
+        TypeError: ``app`` is no Starlette or FastAPI application, or ``settings`` has no values.
         RuntimeError: ``app`` has started already.
     """
     if not isinstance(app, Starlette):
