@@ -78,6 +78,7 @@ curl -s localhost:8000/orders -H 'Authorization: Bearer …'
 ```
 
 AI assistants shop at `/mcp`: they find products, place orders, follow them and upload photos.
+Guests' orders have their `order_key` there, too.
 """
 
 router = APIRouter()
@@ -204,8 +205,7 @@ def create_app(
     # In the database, as sessions and keys are: counted once, however many web processes there are.
     # With patience, because SQLite lets one write at a time.
     add_limits(app, timeout_s=2.0)
-    # With connections of their own: they are written until the very end, when the others are closed.
-    add_events(app, url, sample={"request": 0.1})
+    add_events(app, sample={"request": 0.1})
     add_telemetry(app)
     # In a file beside it, because the worker is another process and has to be able to invalidate.
     add_cache(app, url.removesuffix(".db").replace("+aiosqlite", "") + "-cache.db")

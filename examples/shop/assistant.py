@@ -131,8 +131,8 @@ class Assistant:
                     call.note = "" if shop is None else shop.title or shop.name
                 await self._look_around(client)
                 photo = await self._upload(client)
-                order_id = await self._order(client, http)
-                await self._follow(client, order_id)
+                order = await self._order(client, http)
+                await self._follow(client, order)
                 await self._look_at_the_photo(client, photo)
 
     async def _look_around(self, client: Client) -> None:
@@ -153,7 +153,8 @@ class Assistant:
             call.note = f"{len(photo):,} bytes of PNG, taken"
         return photo
 
-    async def _order(self, client: Client, http: httpx2.AsyncClient) -> int:
+    async def _order(self, client: Client, http: httpx2.AsyncClient) -> dict[str, Any]:
+        """Order, and order again. What is needed to follow it."""
         wanted = {
             "email": "ada@example.com",
             "card": "tok_visa",
@@ -172,17 +173,19 @@ class Assistant:
             again = await ask(client, "place_order", wanted)
             if again["order_id"] != placed["order_id"]:
                 raise Refused(f"ordered twice: {placed['order_id']} and {again['order_id']}")
+            if again["order_key"] != placed["order_key"]:
+                raise Refused(f"order {placed['order_id']} came with two keys")
             call.note = f"same key: order {again['order_id']} again"
-        return int(placed["order_id"])
+        return {name: again[name] for name in ("order_id", "order_key")}
 
-    async def _follow(self, client: Client, order_id: int) -> None:
+    async def _follow(self, client: Client, which: dict[str, Any]) -> None:
         with self._visit.call("order_status") as call:
 
             async def reported(done: float, total: float | None, message: str | None) -> None:
                 call.reports.append(time.time())
                 call.note = f"{done:g} of {total or 0:g}: {message}"
 
-            question = {"order_id": order_id, "wait": True}
+            question = {**which, "wait": True}
             order = {"status": "running"}
             while order["status"] == "running":  # the shop does not wait for ever
                 order = await ask(client, "order_status", question, progress=reported)

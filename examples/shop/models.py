@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -185,7 +187,14 @@ class Search(BaseModel):
 class OrderQuestion(BaseModel):
     """Which order, and whether there is time."""
 
-    order_id: int = Field(ge=1, description="As place_order gave it.")
+    order_id: int = Field(ge=1, le=2**63 - 1, description="As place_order gave it.")
+    order_key: str | None = Field(
+        None,
+        max_length=100,
+        description="As place_order gave it with the order_id. Not needed for orders of a user who "
+        "is logged in.",
+        repr=False,
+    )
     wait: bool = Field(
         False,
         description="Answer when the order is through (at most 20 s), reporting progress meanwhile.",
@@ -203,6 +212,21 @@ class OrderByAssistant(NewOrder):
         examples=["tea-for-ada-7f3a"],
     )
 
+    def fingerprint(self, owner: str | None) -> str:
+        """The same for what was sent twice, and for nothing else.
+
+        The card is in it, because keys can be guessed and are not what a guest is known by.
+
+        Args:
+            owner: the account that sends it, ``None`` for a guest.
+
+        Returns:
+            More characters than a ``key`` can have, so it is never taken for one.
+        """
+        items = sorted((each.sku, each.quantity) for each in self.items)
+        sent = json.dumps([owner, self.key, self.email, self.card, items])
+        return f"sent: {hashlib.sha256(sent.encode()).hexdigest()}"
+
 
 class Placed(BaseModel):
     """What place_order answers."""
@@ -211,6 +235,11 @@ class Placed(BaseModel):
     status: Status
     items: str
     total: str
+    order_key: str | None = Field(
+        description="For guests: order_status takes it, and shows the order to whoever has it. "
+        "null if the user is logged in.",
+        repr=False,
+    )
     again: bool = Field(description="The key was known, so this is the order placed before.")
 
 

@@ -21,7 +21,7 @@ from backstay.widgets import (
 )
 from backstay.widgets.files import FileRefused, require_type
 from examples.shop import photos, store
-from examples.shop.identity import account_of
+from examples.shop.identity import Account, account_of
 from examples.shop.models import (
     STEPS,
     OrderByAssistant,
@@ -35,6 +35,7 @@ from examples.shop.models import (
     Step,
     euros,
 )
+from examples.shop.premises import Shop
 from examples.shop.steps import begin, steps_of
 
 RECENT = 5
@@ -46,7 +47,8 @@ WAIT_S = 20.0
 
 INSTRUCTIONS = """
 A tea shop. Find products first: orders take their skus. Ask the customer before you place an
-order: it charges the card. Then follow it with order_status.
+order: it charges the card. Then follow it with order_status, by the order_id and the order_key
+that you were given.
 """
 
 
@@ -112,12 +114,15 @@ class OrderStatus(BaseWidget):
     widget_description = "The order's steps, live."
     read_only = True
 
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app  # its lifespan opens the shop later
+
     async def execute(self, inputs: OrderQuestion, ctx: WidgetContext) -> ShownOrder:
         clock = ctx.app.clock
         until = clock.monotonic() + (WAIT_S if inputs.wait else 0)
         said = None
         while True:
-            order = await self._look(inputs.order_id, ctx)
+            order = await self._look(inputs, ctx)
             news = (order.done, order.message)
             if news != said:
                 said = news
@@ -126,19 +131,27 @@ class OrderStatus(BaseWidget):
                 return order
             await clock.sleep(LOOK_EVERY_S)
 
-    async def _look(self, order_id: int, ctx: WidgetContext) -> ShownOrder:
+    async def _look(self, inputs: OrderQuestion, ctx: WidgetContext) -> ShownOrder:
+        shop: Shop = self._app.state.shop
         # A session for each look: while this waits, others write.
         async with store.reading(ctx.db.database) as session:
-            order = await store.find_order(session, order_id)
-            owner = await store.owner_of(session, order_id)
-            if order is None or not _may_see(ctx, owner):
-                raise ValidationError(f"There is no order {order_id}.", field="order_id")
-            steps = await steps_of(session, order_id, ctx)
+            order = await store.find_order(session, inputs.order_id)
+            owner = await store.owner_of(session, inputs.order_id)
+            fits = order is not None and shop.order_keys.fits(inputs.order_key, order)
+            if order is None or not _may_see(account_of(ctx), owner, fits):
+                # The same for both: numbers are easily guessed.
+                raise ValidationError(
+                    f"There is no order {inputs.order_id}, or it is none of yours. "
+                    "A guest's order is shown to whoever sends its order_key.",
+                    field="order_id",
+                )
+            steps = await steps_of(session, order.id, ctx)
         status, message = _SAID[order.status]
         shown = _shown(steps)
         done = sum(each.status == "succeeded" for each in shown)
         if status == "running" and (under_way := _under_way(shown)):
             message = under_way
+        question = inputs.model_dump(include={"order_id", "order_key"}, exclude_none=True)
         return ShownOrder(
             title=f"Order {order.id}",
             subtitle=order.title,
@@ -147,7 +160,7 @@ class OrderStatus(BaseWidget):
             total=len(shown),
             message=message,
             steps=shown,
-            poll={"tool": self.identifier, "arguments": {"order_id": order.id}, "every_ms": 500},
+            poll={"tool": self.identifier, "arguments": question, "every_ms": 500},
             result={"Total": euros(order.total_cents)} if status == "succeeded" else None,
         )
 
@@ -223,7 +236,7 @@ def add_widgets(app: FastAPI) -> None:
     """Serve them at ``/mcp`` of the shop."""
     server = WidgetMCPServer(
         "tea-shop",
-        [FindProducts, OrderStatus, UploadPhoto],
+        [FindProducts, OrderStatus(app), UploadPhoto],
         title="Tea shop",
         instructions=INSTRUCTIONS.strip(),
     )
@@ -240,39 +253,47 @@ def add_widgets(app: FastAPI) -> None:
                 field="email",
             )
         owner = None if account is None else account.email
+        shop: Shop = app.state.shop
         session = ctx.db.session
-        before = await store.order_of_key(session, new.key)
+        fingerprint = new.fingerprint(owner)
+        before = await store.order_of_key(session, fingerprint)
         if before is not None:
-            if (before.email, sorted(map(repr, before.items))) != (
-                new.email,
-                sorted(map(repr, new.items)),
-            ):
-                raise ValidationError(
-                    f"Another order, {before.id}, was placed under this key; use a new one.",
-                    field="key",
-                )
             order = before
+        elif await store.order_of_key(session, new.key) is not None:
+            # Perhaps somebody else's, so nothing is said about it.
+            raise ValidationError(
+                "Another order was placed under this key. Send the same order exactly as before, "
+                "or use a new key.",
+                field="key",
+            )
         else:
             try:
-                order = await begin(session, new, ctx, app.state.shop, owner=owner)
+                order = await begin(session, new, ctx, shop, owner=owner)
             except (store.SoldOut, store.UnknownProduct) as error:
                 raise ValidationError(str(error), field="items") from None
             await store.remember_key(session, new.key, order.id)
+            await store.remember_key(session, fingerprint, order.id)
         return Placed(
             order_id=order.id,
             status=order.status,
             items=order.title,
             total=euros(order.total_cents),
+            order_key=shop.order_keys.key_of(order) if owner is None else None,
             again=before is not None,
         )
 
     server.mount(app, "/mcp")
 
 
-def _may_see(ctx: WidgetContext, owner: str | None) -> bool:
-    """Whether the caller may follow an order: a guest's anybody, for assistants have no keys."""
-    account = account_of(ctx)
-    return owner is None or (account is not None and (account.is_admin or account.email == owner))
+def _may_see(account: Account | None, owner: str | None, has_key: bool) -> bool:
+    """Whether somebody may follow an order. As by HTTP: a guest's by its key, an account's by
+    login, and admins may follow all.
+    """
+    if account is not None and account.is_admin:
+        return True
+    if owner is None:
+        return has_key
+    return account is not None and account.email == owner
 
 
 # ------------------------------------------------------------------ what they say

@@ -46,3 +46,14 @@ def test_an_error_of_a_tool_that_announces_its_output_is_shown_as_ours(
     assert found["isError"]
     assert "email" in found["content"][0]["text"]
     assert found["_meta"]["backstay/error"]["field"] == "email"
+
+
+def test_it_follows_an_order_with_the_key_that_came_with_it(inspector: Inspector) -> None:
+    items = [{"sku": "cup", "quantity": 1}]
+    given = {"email": "ada@example.com", "items": items, "card": "tok_visa", "key": "tea-for-ada"}
+    placed = inspector.call("place_order", given)["structuredContent"]
+    which = {name: placed[name] for name in ("order_id", "order_key")}
+    shown = inspector.call("order_status", which)["structuredContent"]
+    assert shown["subtitle"] == "1 x cup"
+    assert shown["poll"]["arguments"] == which
+    assert inspector.call("order_status", {"order_id": placed["order_id"]})["isError"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,12 +16,25 @@ from backstay.testing import enqueued
 from examples.shop import png
 from examples.shop.assistant import picture
 from examples.shop.audit import audit
+from examples.shop.models import Order
 from examples.shop.photos import MAX_BYTES, SIDE
 from tests.examples.town import RELIABLE, Town, shop_alone, town
 from tests.support import async_test
 from tests.widgets.wire import Wire, events
 
 PHOTO = picture()
+
+UNDER_THIS_KEY = (
+    "Another order was placed under this key. Send the same order exactly as before, "
+    "or use a new key."
+)
+
+
+def no_order(number: int) -> str:
+    return (
+        f"There is no order {number}, or it is none of yours. "
+        "A guest's order is shown to whoever sends its order_key."
+    )
 
 
 def encoded(data: bytes) -> str:
@@ -66,6 +80,11 @@ async def reports(wire: Wire, tool: str, **arguments: Any) -> tuple[list[Any], d
     params = [each["params"] for each in said]
     found: dict[str, Any] = end["result"]["structuredContent"]
     return [(each["progress"], each["total"], each["message"]) for each in params], found
+
+
+def of(placed: dict[str, Any]) -> dict[str, Any]:
+    """Which order that is, for whoever asks how far it is."""
+    return {name: placed[name] for name in ("order_id", "order_key")}
 
 
 def rows(database: Path, statement: str) -> list[Any]:
@@ -161,14 +180,17 @@ async def test_an_order_by_mcp_is_followed_live_and_ends_as_one_by_http_does(
         wire.headers["X-Request-ID"] = "r-mcp"
         placed = await called(wire, "place_order", **wanted(teapot=1, cup=2))
         del wire.headers["X-Request-ID"]
+        key = placed["order_key"]
+        assert len(key) == 43
         assert placed == {
             "order_id": 1,
+            "order_key": key,
             "status": "processing",
             "items": "1 x teapot, 2 x cup",
             "total": "50.00 €",
             "again": False,
         }
-        said, order = await reports(wire, "order_status", order_id=1, wait=True)
+        said, order = await reports(wire, "order_status", **of(placed), wait=True)
         assert [done for done, _, _ in said] == sorted(done for done, _, _ in said)
         assert said[-1] == (3, 3, "Paid, and on its way.")
         assert len(said) > 1
@@ -176,7 +198,11 @@ async def test_an_order_by_mcp_is_followed_live_and_ends_as_one_by_http_does(
         assert [step["status"] for step in order["steps"]] == ["succeeded"] * 3
 
         # The page asks as it is told to, and gets the same.
+        assert order["poll"]["arguments"] == of(placed)
         assert await called(wire, order["poll"]["tool"], **order["poll"]["arguments"]) == order
+        # By HTTP it is the same key.
+        seen = await here.shop.get("/orders/1", headers={"X-Order-Key": key})
+        assert seen.json()["status"] == "processed"
 
         await here.settle()
         assert await here.wrong(1) == []
@@ -193,11 +219,10 @@ async def test_under_one_key_there_is_one_order_however_often_it_is_sent(tmp_pat
             *(called(wire, "place_order", **wanted(cup=1)) for _ in range(5))
         )
         assert {each["order_id"] for each in together} == {1}
+        assert len({each["order_key"] for each in together}) == 1
         assert sorted(each["again"] for each in together) == [False, True, True, True, True]
-        assert await refused(wire, "place_order", **wanted(cup=2)) == (
-            "key",
-            "Another order, 1, was placed under this key; use a new one.",
-        )
+        for other in (wanted(cup=2), wanted(card="tok_other", cup=1), wanted(cup=1, tray=1)):
+            assert await refused(wire, "place_order", **other) == ("key", UNDER_THIS_KEY)
         await here.settle()
         assert await here.wrong(1) == []
 
@@ -224,8 +249,8 @@ async def test_an_order_that_cannot_be_paid_says_so_and_nothing_of_the_shops_ins
 ) -> None:
     async with town(tmp_path, failures=RELIABLE) as here:
         wire = await client(here)
-        await called(wire, "place_order", **wanted(card="tok_gateway_down", cup=1))
-        said, order = await reports(wire, "order_status", order_id=1, wait=True)
+        placed = await called(wire, "place_order", **wanted(card="tok_gateway_down", cup=1))
+        said, order = await reports(wire, "order_status", **of(placed), wait=True)
         assert (0, 3, "Payment under way, tried again") in said
         assert order["status"] == "failed"
         assert order["message"] == "No payment came through, so the order was called off."
@@ -239,10 +264,110 @@ async def test_an_order_that_cannot_be_paid_says_so_and_nothing_of_the_shops_ins
 async def test_an_order_that_is_not_there_is_said_at_the_field(tmp_path: Path) -> None:
     async with shop_alone(tmp_path) as here:
         wire = await client(here)
-        assert await refused(wire, "order_status", order_id=7, wait=True) == (
-            "order_id",
-            "There is no order 7.",
+        for number in (7, 2**63 - 1):
+            assert await refused(wire, "order_status", order_id=number, wait=True) == (
+                "order_id",
+                no_order(number),
+            )
+        field, _ = await refused(wire, "order_status", order_id=2**63)
+        assert field == "order_id"
+
+
+@async_test
+async def test_a_guests_order_is_shown_with_its_key_and_to_admins_and_to_nobody_else(
+    tmp_path: Path,
+) -> None:
+    async with shop_alone(tmp_path, WORKER="0") as here:
+        wire = await client(here)
+        first = await called(wire, "place_order", **wanted(cup=1))
+        second = await called(wire, "place_order", **wanted(key="tea-for-ada-2", cup=2))
+        key = first["order_key"]
+        for wrong in (
+            None,
+            second["order_key"],
+            key[:-1],
+            key + "A",
+            key.swapcase(),
+            "",
+            "ü",
+            "\0",
+        ):
+            for wait in (False, True):
+                found = await refused(wire, "order_status", order_id=1, order_key=wrong, wait=wait)
+                assert found == ("order_id", no_order(1)), wrong
+        assert await refused(wire, "order_status", order_id=1) == ("order_id", no_order(1))
+        assert (await called(wire, "order_status", **of(first)))["subtitle"] == "1 x cup"
+
+        # Signed up with the address, which proves nothing.
+        wire.headers.update(await here.login("ada@example.com"))
+        assert await refused(wire, "order_status", order_id=1) == ("order_id", no_order(1))
+        assert (await called(wire, "order_status", **of(first)))["title"] == "Order 1"
+
+        wire.headers.update(here.admin)
+        seen = await called(wire, "order_status", order_id=1)
+        assert seen["poll"]["arguments"] == {"order_id": 1}
+        assert await called(wire, "order_status", order_id=1, order_key="wrong") != {}
+
+
+@async_test
+async def test_an_accounts_order_has_no_key_and_is_not_had_by_sending_it_again_as_a_guest(
+    tmp_path: Path,
+) -> None:
+    async with shop_alone(tmp_path, WORKER="0") as here:
+        wire, guest = await client(here), await client(here)
+        wire.headers.update(await here.login("ada@example.com"))
+        placed = await called(wire, "place_order", **wanted(cup=1))
+        assert placed["order_key"] is None
+        shown = await called(wire, "order_status", **of(placed))
+        assert shown["poll"]["arguments"] == {"order_id": 1}
+        assert (await called(wire, "place_order", **wanted(cup=1)))["again"] is True
+
+        # It would fit if it were a guest's.
+        order = Order(**(await here.details(1)))
+        right = here.app.state.shop.order_keys.key_of(order)
+        for key in (right, None):
+            found = await refused(guest, "order_status", order_id=1, order_key=key)
+            assert found == ("order_id", no_order(1))
+        found = await refused(guest, "place_order", **wanted(cup=1))
+        assert found == ("key", UNDER_THIS_KEY)
+
+
+@async_test
+async def test_who_guesses_what_a_guest_calls_an_order_gets_no_key_without_the_card(
+    tmp_path: Path,
+) -> None:
+    async with shop_alone(tmp_path, WORKER="0") as here:
+        wire, other = await client(here), await client(here)
+        await called(wire, "place_order", **wanted(card="tok_of_ada", samovar=1))
+        found = await refused(other, "place_order", **wanted(card="tok_visa", samovar=1))
+        assert found == ("key", UNDER_THIS_KEY)
+        ((_,), (kept,)) = rows(here.database, "SELECT key FROM order_keys ORDER BY length(key)")
+        assert "tok_of_ada" not in kept
+        field, _ = await refused(
+            other, "place_order", **wanted(key=kept, card="tok_visa", samovar=1)
         )
+        assert field == "key"
+        found = await refused(
+            other, "place_order", **wanted(key=kept[:64], card="tok_visa", samovar=1)
+        )
+        assert found == ("items", "1 x samovar were ordered and 0 are left.")
+
+
+@async_test
+async def test_keys_of_orders_are_neither_logged_nor_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with shop_alone(tmp_path, WORKER="0") as here:
+        wire = await client(here)
+        placed = await called(wire, "place_order", **wanted(cup=1))
+        await called(wire, "order_status", **of(placed))
+        await refused(wire, "order_status", **{**of(placed), "order_id": 2})
+    key = placed["order_key"]
+    assert caplog.records
+    assert key not in caplog.text
+    for file in tmp_path.iterdir():
+        assert key.encode() not in file.read_bytes(), file
 
 
 # ------------------------------------------------------------------ photos
