@@ -229,7 +229,7 @@ async def service(
                 secret_key=secret_key,
                 **{"origins": ["https://shop.example"], **pattern},
             )
-            add_events(app, url)
+            add_events(app)
             add_metrics(app)
             app.mount("/partners", partner_app(reached))
             declared = type("AuthJWT", (Shopkeeping,), dict(terms or {}))

@@ -295,3 +295,26 @@ async def test_texts_that_no_database_takes_are_written_all_the_same(
         assert found.name == "a\ufffdb?"
         assert found.facts == {"k\ufffd": "v?"}
         assert mine.events.dropped == 0
+
+
+@async_test
+async def test_what_comes_while_it_prunes_before_its_end_is_written_as_well() -> None:
+    desk = Desk()
+    pruning, go_on = asyncio.Event(), asyncio.Event()
+
+    async def prune(keeping: Keeping, now: object) -> tuple[int, int]:
+        pruning.set()
+        await go_on.wait()
+        return 0, 0
+
+    desk.store.prune = prune  # type: ignore[method-assign]  # one that takes its time
+    desk.writer.start()
+    await desk.clock.until_polling()
+    await desk.clock.advance(1)
+    await pruning.wait()
+    desk.see(0, 3)
+    stopping = asyncio.create_task(desk.writer.stop(5.0))
+    await asyncio.sleep(0)
+    go_on.set()
+    await stopping
+    assert len(desk.store.written) == 3

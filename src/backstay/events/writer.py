@@ -126,11 +126,14 @@ class Writer:
                 self._timer = self._clock.poll_later(self._every_s, self._wake.set)
             await self._wake.wait()
             self._wake.clear()
+            # Asked before: what comes while this turn prunes is written in one more.
+            is_last = self._stopping.is_set()
             if self._timer is not None:
                 self._timer.cancel()
             try:
                 await self.flush()
-                await self._prune()
+                if not is_last:
+                    await self._prune()
                 self._failures = 0
             except Exception as error:
                 self._failures += 1
@@ -138,7 +141,7 @@ class Writer:
                 if not self._stopping.is_set():
                     await self._pause()
                     self._wake.set()
-            if self._stopping.is_set():
+            if is_last:
                 return
 
     async def _write_some(self) -> bool:
