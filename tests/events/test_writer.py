@@ -310,7 +310,7 @@ async def test_what_comes_while_it_prunes_before_its_end_is_written_as_well() ->
     desk.store.prune = prune  # type: ignore[method-assign]  # one that takes its time
     desk.writer.start()
     await desk.clock.until_polling()
-    await desk.clock.advance(1)
+    await desk.clock.advance(120)
     await pruning.wait()
     desk.see(0, 3)
     stopping = asyncio.create_task(desk.writer.stop(5.0))
