@@ -87,4 +87,7 @@ async def a_store(kind: str, folder: Path) -> AsyncIterator[AuthStore]:
     async with a_database(kind, folder) as database:
         store = DatabaseAuthStore(database)
         await store.open()
-        yield store
+        try:
+            yield store
+        finally:
+            await store.close()

@@ -51,20 +51,30 @@ class FragileStore(MemoryAuthStore):
         self.before_rotation: Callable[[], Any] | None = None
         self.before_adding: Callable[[], Any] | None = None
 
-    async def revocations(self, *, now: datetime) -> Sequence[Revocation]:
+    async def revocations(
+        self, *, now: datetime, since: datetime | None = None
+    ) -> Sequence[Revocation]:
         self.reads += 1
         self._look()
-        return await super().revocations(now=now)
+        return await super().revocations(now=now, since=since)
 
-    async def revoke(self, revocation: Revocation) -> None:
+    async def revoke(self, *revocations: Revocation, now: datetime) -> None:
         self._look()
-        await super().revoke(revocation)
+        await super().revoke(*revocations, now=now)
 
     async def add_refresh(self, record: RefreshRecord) -> None:
         self._look()
         if self.before_adding is not None:
             await self.before_adding()
         await super().add_refresh(record)
+
+    async def end_session(self, session: str, *, now: datetime) -> bool:
+        self._look()
+        return await super().end_session(session, now=now)
+
+    async def end_sessions(self, subject: str, *, now: datetime) -> list[str]:
+        self._look()
+        return await super().end_sessions(subject, now=now)
 
     async def rotate_refresh(self, *args: Any, **options: Any) -> Any:
         self._look()

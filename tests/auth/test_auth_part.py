@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from backstay.auth import AuthPart, JWTVerifier, Keyring, SigningKey, VerifiedToken
 from backstay.auth.memory_store import MemoryAuthStore
 from backstay.db import MainDatabaseManager, add_database
-from backstay.errors import BadAuth
+from backstay.errors import BadAuth, TokensUncheckable
 from backstay.events import add_events
 from backstay.testing import FakeClock, running
 from backstay.web import Ctx, install
@@ -254,6 +254,29 @@ async def test_whoever_comes_first_may_leave_while_the_store_opens() -> None:
     go_on.set()
     assert (await second).scopes
     assert SlowStore.opened == 1
+
+
+@async_test
+async def test_nobody_waits_long_for_a_store_to_open() -> None:
+    class Impatient(People):
+        STORE_PATIENCE_SECONDS = 0.01
+
+    class SlowStore(MemoryAuthStore):
+        opens = asyncio.Event()
+
+        async def open(self) -> None:
+            await self.opens.wait()
+
+    _, auth = service(Impatient, store=SlowStore())
+    with pytest.raises(TokensUncheckable, match="takes long to open"):
+        await auth.issue("ada")
+    opening = asyncio.create_task(auth.open())  # as an app does that starts: it has the time
+    done, _ = await asyncio.wait({opening}, timeout=0.05)
+    assert not done
+    SlowStore.opens.set()
+    await opening
+    assert (await auth.issue("ada")).scopes
+    await auth.close()
 
 
 @async_test

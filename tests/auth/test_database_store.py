@@ -1,6 +1,7 @@
 """What is particular to databases: they fail, are killed, and are used by many."""
 
 import asyncio
+import gc
 import os
 import signal
 import sqlite3
@@ -39,7 +40,7 @@ async def everything(store: DatabaseAuthStore) -> list[object]:
         store.end_session("s", now=START),
         store.end_sessions("ann", now=START),
         store.sessions("ann", now=START),
-        store.revoke(REVOCATION),
+        store.revoke(REVOCATION, now=START),
         store.revocations(now=START),
         store.find_api_key("k"),
         store.api_keys(),
@@ -116,6 +117,7 @@ def test_an_engine_of_any_isolation_lets_one_of_many_succeed(level: str, tmp_pat
                 )
             )
             assert sorted(each.turn for each in done) == [Turn.DONE, *[Turn.REUSED] * 19]
+            await store.close()
             await database.close()
 
         race()
@@ -169,6 +171,7 @@ async def test_a_request_that_is_given_up_leaves_one_token_that_counts(
                 for each in (first, second)
             ]
             assert turns in ([Turn.DONE, Turn.UNKNOWN], [Turn.REUSED, Turn.DONE])
+        await store.close()
 
 
 ROTATE = """
@@ -252,3 +255,34 @@ async def test_looking_up_what_guesses_ask_for_takes_no_lock(tmp_path: Path) -> 
             reused = await store.rotate_refresh(RECORD.digest, new, now=START)
             other.execute("ROLLBACK")
     assert [unknown.turn, reused.turn] == [Turn.UNKNOWN, Turn.REUSED]
+
+
+@needs_postgres
+@async_test
+async def test_an_exhausted_pool_of_the_apps_refuses_no_token(tmp_path: Path) -> None:
+    with at("postgresql+asyncpg", tmp_path) as url:
+        options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.01}
+        database = Database(url, options=options)
+        store = DatabaseAuthStore(database)
+        await store.open()
+        await store.add_refresh(RECORD)
+        async with database.async_engine.connect():
+            with pytest.raises(sa.exc.TimeoutError):
+                await database.fetch(sa.text("SELECT 1"))
+            assert await store.find_refresh(RECORD.digest) == RECORD
+        await store.close()
+        assert await database.fetch(sa.text("SELECT 1")), "the app's own stays open"
+        await database.close()
+
+
+@needs_postgres
+@async_test
+async def test_a_store_that_cannot_be_opened_leaves_no_connection_behind(tmp_path: Path) -> None:
+    with at("postgresql+asyncpg", tmp_path) as url:
+        database = Database(url)
+        async with database.async_engine.begin() as connection:
+            await connection.execute(sa.text("CREATE TABLE backstay_auth_meta (x int)"))
+        with pytest.raises(BadAuth):
+            await DatabaseAuthStore(database).open()
+        await database.close()
+    gc.collect()  # what was left open would say so

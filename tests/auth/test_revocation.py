@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backstay.auth.memory_store import MemoryAuthStore
+from backstay.auth.patient_store import PatientStore
 from backstay.auth.port import Revocation
 from backstay.auth.revocation import Revocations
 from backstay.errors import TokensUncheckable
@@ -149,16 +150,18 @@ class HangingStore(MemoryAuthStore):
         super().__init__()
         self.hangs = False
 
-    async def revocations(self, *, now: datetime) -> Sequence[Revocation]:
+    async def revocations(
+        self, *, now: datetime, since: datetime | None = None
+    ) -> Sequence[Revocation]:
         if self.hangs:
             await asyncio.Event().wait()
-        return await super().revocations(now=now)
+        return await super().revocations(now=now, since=since)
 
 
 @async_test
 async def test_a_store_that_hangs_holds_nobody_up_for_long() -> None:
     store, clock = HangingStore(), FakeClock()
-    revocations = Revocations(store, clock, delay_s=1, patience_s=0.01)
+    revocations = Revocations(PatientStore(store, patience_s=0.01), clock, delay_s=1)
     assert not await revoked(revocations)
     store.hangs = True
     await clock.advance(1)
@@ -179,11 +182,126 @@ async def test_what_could_not_be_stored_counts_here_all_the_same() -> None:
 
 
 @async_test
+async def test_what_could_not_be_stored_is_stored_once_that_is_possible() -> None:
+    store, clock = FragileStore(), FakeClock()
+    here, there = (Revocations(store, clock, delay_s=1) for _ in range(2))
+    store.down = True
+    with pytest.raises(TokensUncheckable):
+        await here.revoke(revocation("session", "s"))
+    here.revoke_soon(revocation("subject", "bob"))
+    with pytest.raises(TokensUncheckable):
+        await here.read()
+    store.down = False
+    await here.read()
+    await there.read()
+    assert await revoked(there)
+    assert await revoked(there, session="other", subject="bob")
+    assert len(await store.revocations(now=NOW)) == 2
+
+
+@async_test
+async def test_whoever_revokes_and_does_not_wait_has_revoked() -> None:
+    begun = asyncio.Event()
+
+    class SlowStore(MemoryAuthStore):
+        async def revoke(self, *revocations: Revocation, now: datetime) -> None:
+            if not begun.is_set():
+                begun.set()
+                await asyncio.Event().wait()
+            await super().revoke(*revocations, now=now)
+
+    store, clock = SlowStore(), FakeClock()
+    here, there = (Revocations(store, clock, delay_s=1) for _ in range(2))
+    logging_out = asyncio.create_task(here.revoke(revocation("session", "s")))
+    await begun.wait()
+    logging_out.cancel()
+    await asyncio.wait([logging_out])
+    assert await revoked(here)
+    assert await revoked(there)
+
+
+class ReadingStore(FragileStore):
+    """Knows from when on it was asked for what is new, and how many there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[float | None, int]] = []
+
+    async def revocations(
+        self, *, now: datetime, since: datetime | None = None
+    ) -> Sequence[Revocation]:
+        found = await super().revocations(now=now, since=since)
+        age_s = None if since is None else (now - since).total_seconds()
+        self.asked.append((age_s, len(found)))
+        return found
+
+
+@async_test
+async def test_only_what_is_new_is_read_and_now_and_then_everything() -> None:
+    store, clock = ReadingStore(), FakeClock(NOW)
+    here, there = (Revocations(store, clock, delay_s=1, overlap_s=70) for _ in range(2))
+    await there.revoke(*(revocation("token", f"t{number}") for number in range(100)))
+    assert await revoked(here, token="t7")
+    await clock.advance(100)
+    assert await revoked(here, token="t7")
+    await there.revoke(revocation("token", "new"))
+    await clock.advance(1)
+    assert await revoked(here, token="new")
+    assert await revoked(here, token="t7"), "it is known from before"
+    await clock.advance(198)
+    assert await revoked(here, token="t7")
+    await clock.advance(1)
+    assert await revoked(here, token="t7")
+    assert store.asked == [(None, 100), (170, 100), (71, 1), (268, 1), (None, 101)]
+
+
+@async_test
+async def test_what_a_machine_notes_whose_clock_is_behind_is_read() -> None:
+    store = MemoryAuthStore()
+    clock, behind = FakeClock(NOW), FakeClock(NOW - timedelta(seconds=60))
+    here = Revocations(store, clock, delay_s=1, overlap_s=70)
+    there = Revocations(store, behind, delay_s=1, overlap_s=70)
+    assert not await revoked(here)
+    await clock.advance(5)
+    assert not await revoked(here)
+    await behind.advance(5)
+    await there.revoke(revocation("session", "s"))
+    await clock.advance(1)
+    assert await revoked(here)
+
+
+@async_test
+async def test_a_reading_that_failed_is_made_up_for_by_the_next_one() -> None:
+    store, clock = FragileStore(), FakeClock(NOW)
+    here = Revocations(store, clock, delay_s=1, overlap_s=0, tolerate_s=200)
+    assert not await revoked(here)
+    await clock.advance(10)
+    await store.revoke(revocation("session", "s"), now=clock.now())
+    store.down = True
+    await clock.advance(100)
+    assert not await revoked(here)
+    store.down = False
+    await clock.advance(1)
+    await here.read()
+    assert await revoked(here)
+
+
+@async_test
+async def test_an_earlier_revocation_takes_nothing_away() -> None:
+    store, clock = MemoryAuthStore(), FakeClock(NOW)
+    revocations = Revocations(store, clock, delay_s=1)
+    await store.revoke(revocation("subject", "ada", NOW + timedelta(seconds=5)), now=NOW)
+    assert await revoked(revocations, issued_at=AT + 5)
+    await revocations.revoke(revocation("subject", "ada"))
+    assert await revoked(revocations, issued_at=AT + 5)
+
+
+@async_test
 async def test_of_two_revocations_of_a_subject_the_later_one_counts() -> None:
     store, clock = MemoryAuthStore(), FakeClock()
     revocations = Revocations(store, clock, delay_s=1)
     await revocations.revoke(revocation("subject", "ada"))
-    await store.revoke(revocation("subject", "ada", NOW + timedelta(seconds=60)))
+    await store.revoke(revocation("subject", "ada", NOW + timedelta(seconds=60)), now=NOW)
     await clock.advance(1)
     assert await revoked(revocations, issued_at=AT + 60)
 
@@ -193,8 +311,10 @@ async def test_what_was_revoked_while_the_store_was_read_is_not_lost() -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     class SlowStore(MemoryAuthStore):
-        async def revocations(self, *, now: datetime) -> Sequence[Revocation]:
-            found = await super().revocations(now=now)
+        async def revocations(
+            self, *, now: datetime, since: datetime | None = None
+        ) -> Sequence[Revocation]:
+            found = await super().revocations(now=now, since=since)
             begun.set()
             await go_on.wait()
             return found
@@ -212,7 +332,7 @@ async def test_reading_now_knows_all_that_came_before_or_says_that_it_cannot() -
     store, clock = FragileStore(), FakeClock()
     revocations = Revocations(store, clock, delay_s=60)
     assert not await revoked(revocations)
-    await store.revoke(revocation("session", "s"))
+    await store.revoke(revocation("session", "s"), now=NOW)
     await revocations.read()
     assert await revoked(revocations)
     store.down = True

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from backstay.auth import AuthPart
+from backstay.auth.port import Revocation
 from backstay.auth.sessions import Grant, Sessions
 from backstay.errors import GrantRefused, TokensUncheckable
 from backstay.testing import FakeClock
@@ -348,6 +349,82 @@ async def test_one_token_can_be_revoked_and_its_session_goes_on() -> None:
         await at.sessions.revoke(found)
         assert not await at.good(grant)
         assert await at.good(await at.refresh(grant))
+
+
+@async_test
+async def test_of_a_token_that_does_not_count_nothing_is_remembered() -> None:
+    async with desk() as at:
+        grant, ended = [await at.sessions.login("ada", "adaada") for _ in range(2)]
+        tokens = [await at.auth.verify_own(each.access_token) for each in (grant, ended)]
+        await at.sessions.end(ended.session, subject="ada")
+        for _ in range(3):
+            for each in tokens:
+                assert each is not None
+                await at.sessions.revoke(each)
+        found = await at.store.revocations(now=at.clock.now())
+        assert sorted(each.kind for each in found) == ["session", "token"]
+        assert at.heard.count(("token_revoked", "ada")) == 1
+
+
+@async_test
+async def test_logging_out_everywhere_writes_all_of_it_at_once() -> None:
+    class Counted(FragileStore):
+        writes = 0
+
+        async def revoke(self, *revocations: Revocation, now: datetime) -> None:
+            Counted.writes += 1
+            await super().revoke(*revocations, now=now)
+
+    _, auth = service(store=Counted())
+    for _ in range(50):
+        await auth.issue("ada")
+    assert await auth.end_sessions("ada") == 50
+    assert Counted.writes == 2
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@async_test
+async def test_a_logout_that_the_store_has_not_heard_of_is_made_up_for(everywhere: bool) -> None:
+    async with desk() as at:
+        grant = await at.sessions.login("ada", "adaada")
+        at.store.down = True
+        ending: Any = (
+            at.sessions.end_all("ada")
+            if everywhere
+            else at.sessions.end(grant.session, subject="ada")
+        )
+        with pytest.raises(TokensUncheckable):
+            await ending
+        assert not await at.good(grant)
+        at.store.down = False
+        await at.clock.advance(1)
+        assert not await at.good(grant), "and what was not written is written now"
+        _, elsewhere = service(clock=at.clock, store=at.store)
+        await at.clock.advance(86_400)
+        assert grant.refresh_token is not None
+        with pytest.raises(GrantRefused):
+            await elsewhere.sessions.refresh(grant.refresh_token)
+
+
+@async_test
+async def test_an_exchange_that_nobody_knows_of_has_a_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with desk(people(STORE_PATIENCE_SECONDS=0.01)) as at:
+        grant = await at.sessions.login("ada", "adaada")
+
+        async def hang() -> None:
+            await asyncio.Event().wait()
+
+        at.store.before_rotation = hang  # it has been exchanged when it hangs
+        with pytest.raises(TokensUncheckable, match="has not answered within"):
+            await at.refresh(grant)
+        [told] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert grant.session in told
+        at.store.before_rotation = None
+        with pytest.raises(GrantRefused):
+            await at.refresh(grant)
+        assert ("refresh_reused", "ada") in at.heard
 
 
 @async_test

@@ -67,9 +67,10 @@ def test_several_processes_may_make_them_at_once(kind: str, tmp_path: Path) -> N
         @async_test
         async def make() -> None:
             databases = [Database(url) for _ in range(5)]
-            await asyncio.gather(*(DatabaseAuthStore(each).open() for each in databases))
+            stores = [DatabaseAuthStore(each, owned=True) for each in databases]
+            await asyncio.gather(*(each.open() for each in stores))
             assert await names_in(databases[0]) == NAMES
-            for each in databases:
+            for each in stores:
                 await each.close()
 
         make()
@@ -80,7 +81,7 @@ def test_several_processes_may_make_them_at_once(kind: str, tmp_path: Path) -> N
 async def test_each_prefix_has_its_own(kind: str, tmp_path: Path) -> None:
     async with a_database(kind, tmp_path) as database:
         for prefix in ("backstay_", "other_"):
-            await DatabaseAuthStore(database, prefix=prefix).open()
+            await DatabaseAuthStore(database, prefix=prefix, owned=True).open()
         found = await names_in(database)
         assert found == NAMES | {each.replace("backstay_", "other_") for each in NAMES}
 
@@ -101,7 +102,7 @@ async def test_what_is_not_ours_is_refused_and_left(
     kind: str, statement: str, says: str, tmp_path: Path
 ) -> None:
     async with a_database(kind, tmp_path) as database:
-        await DatabaseAuthStore(database).open()
+        await DatabaseAuthStore(database, owned=True).open()
         await change(database, statement)
         before = await names_in(database)
         with pytest.raises(BadAuth, match=says) as caught:
@@ -118,7 +119,7 @@ async def test_they_may_be_made_by_hand(kind: str, tmp_path: Path) -> None:
             if statement:
                 await change(database, statement)
         assert await names_in(database) == NAMES
-        store = DatabaseAuthStore(database)
+        store = DatabaseAuthStore(database, owned=True)
         await store.open()
         assert await store.api_keys() == []
 
@@ -141,6 +142,6 @@ def test_everything_that_is_looked_up_has_an_index() -> None:
     assert indexed >= {
         *(("refresh", name) for name in ("digest", "session", "expires_at")),
         *(("sessions", name) for name in ("session", "subject", "expires_at")),
-        *(("revocations", name) for name in ("kind", "expires_at")),
+        *(("revocations", name) for name in ("kind", "expires_at", "noted_at")),
         *(("api_keys", name) for name in ("id", "owner")),
     }

@@ -18,6 +18,7 @@ def test_the_terms_are_those_of_the_documentation() -> None:
     assert (policy.issuer, policy.audience) == ("backstay", ("backstay",))
     assert (policy.access_s, policy.refresh_s) == (30 * 60, 30 * 86_400)
     assert (policy.refresh_reuse_s, policy.leeway_s, policy.revocation_delay_s) == (0, 10, 1)
+    assert policy.store_patience_s == 2
     assert policy.gives_refresh_tokens
 
 
@@ -28,7 +29,10 @@ def test_the_audience_is_the_issuer_unless_it_is_said() -> None:
     assert policy.accepted_audience == {"b", "c"}
 
 
-@pytest.mark.parametrize("name", ["ACCESS_TOKEN_EXPIRE_MINUTES", "REFRESH_TOKEN_EXPIRE_DAYS"])
+@pytest.mark.parametrize(
+    "name",
+    ["ACCESS_TOKEN_EXPIRE_MINUTES", "REFRESH_TOKEN_EXPIRE_DAYS", "STORE_PATIENCE_SECONDS"],
+)
 @pytest.mark.parametrize("value", [0, -1, "30", None, True, float("nan"), float("inf"), 1e300])
 def test_a_life_that_is_none_is_refused(name: str, value: Any) -> None:
     with pytest.raises(BadAuth, match=f"{name} is a number, more than 0"):

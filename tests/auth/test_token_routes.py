@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -295,3 +296,41 @@ async def test_a_store_out_of_reach_is_a_503() -> None:
 def test_a_token_is_not_shown_by_accident() -> None:
     token = Token(access_token="canary", refresh_token="canary", expires_in=1)
     assert "canary" not in repr(token)
+
+
+@async_test
+async def test_a_store_that_hangs_is_told_soon_and_after_it_all_goes_on() -> None:
+    class Impatient(People):
+        STORE_PATIENCE_SECONDS = 0.05
+
+    class Hanging(FragileStore):
+        hangs = False
+
+        def __getattribute__(self, name: str) -> Any:
+            found = super().__getattribute__(name)
+            if name in {"add_refresh", "find_refresh", "end_session"} and self.hangs:
+                return _hang
+            return found
+
+    store = Hanging()
+    app, _ = service(Impatient, store=store)
+    async with running(app) as client:
+        ada, refresh_token = await log_in(client)
+        store.hangs = True
+        answers = [
+            await client.post("/token", data={"username": "ada", "password": "adaada"}),
+            await client.post(
+                "/token", data={"grant_type": "refresh_token", "refresh_token": refresh_token}
+            ),
+            await client.post("/token/revoke", data={"token": refresh_token}),
+        ]
+        assert [each.status_code for each in answers] == [503, 503, 503]
+        assert (await client.get("/check_protected", headers=ada)).status_code == 200
+        assert (await client.post("/logout", headers=ada)).status_code == 503
+        store.hangs = False
+        assert (await client.get("/check_protected", headers=ada)).status_code == 401
+        await log_in(client)
+
+
+async def _hang(*args: object, **options: object) -> None:
+    await asyncio.Event().wait()

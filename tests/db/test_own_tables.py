@@ -122,7 +122,9 @@ def test_those_of_sessions_and_keys_are_found_too(kind: str, tmp_path: Path) -> 
         @async_test
         async def guard() -> None:
             for prefix in ("backstay_", "second_"):
-                await DatabaseAuthStore(manager.database, prefix=prefix).open()
+                store = DatabaseAuthStore(manager.database, prefix=prefix)
+                await store.open()
+                await store.close()
             await manager.database.close()
 
         guard()

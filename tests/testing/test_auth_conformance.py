@@ -87,15 +87,27 @@ class Thorough(MemoryAuthStore):
 class Replacing(MemoryAuthStore):
     """Lets an earlier revocation replace a later one."""
 
-    async def revoke(self, revocation: Revocation) -> None:
-        self._revocations[revocation.kind, revocation.value] = revocation
+    async def revoke(self, *revocations: Revocation, now: datetime) -> None:
+        for each in revocations:
+            self._revocations[each.kind, each.value] = each, now
 
 
 class Vague(MemoryAuthStore):
     """Tells values apart, and not what they are of."""
 
-    async def revoke(self, revocation: Revocation) -> None:
-        self._revocations["", revocation.value] = revocation
+    async def revoke(self, *revocations: Revocation, now: datetime) -> None:
+        for each in revocations:
+            self._revocations["", each.value] = each, now
+
+
+class Elsewhen(MemoryAuthStore):
+    """Goes by what a revocation is about, not by when it was noted."""
+
+    async def revocations(
+        self, *, now: datetime, since: datetime | None = None
+    ) -> Sequence[Revocation]:
+        found = await super().revocations(now=now)
+        return [each for each in found if since is None or each.at >= since]
 
 
 class Exact(MemoryAuthStore):
@@ -153,6 +165,7 @@ def test_a_good_store_passes() -> None:
         (Thorough, "test_all_sessions_of_a_subject_end_and_nobody_elses"),
         (Replacing, "test_a_later_revocation_replaces_an_earlier_one"),
         (Vague, "test_revocations_are_told_apart_and_end"),
+        (Elsewhen, "test_what_was_revoked_since_a_time_is_told_apart"),
         (Exact, "test_when_an_api_key_was_last_used_is_known_to_the_minute"),
         (Sorted, "test_api_keys_are_told_newest_first"),
         (Forgetful, "test_what_has_ended_is_forgotten_and_nothing_else"),

@@ -23,6 +23,7 @@ from backstay.auth.hooks import Hooks
 from backstay.auth.keyring import Keyring
 from backstay.auth.local_verifier import LocalVerifier
 from backstay.auth.login_check import LoginCheck
+from backstay.auth.patient_store import PatientStore
 from backstay.auth.port import AuthStore
 from backstay.auth.revocation import Revocations
 from backstay.auth.sessions import Grant, Sessions
@@ -31,14 +32,17 @@ from backstay.auth.token import VerifiedToken
 from backstay.auth.token_guard import Identity, TokenGuard
 from backstay.auth.token_issuer import TokenIssuer
 from backstay.auth.token_policy import TokenPolicy, read_policy
+from backstay.auth.upkeep import Upkeep
 from backstay.context import Context, User
-from backstay.errors import BadAuth, NotAuthenticated
+from backstay.errors import BadAuth, NotAuthenticated, TokensUncheckable
 
 __all__ = ["AuthPart"]
 
 _logger = logging.getLogger("backstay.auth")
 
 _API_KEY_PREFIX = "bsk"
+_WRITING_S = 60.0
+"""Seconds within which a revocation that is being written is written, or will not be."""
 _SCOPE_KEY = "backstay.identity"
 """Where the ASGI scope remembers, for this one request, who sends it."""
 
@@ -50,6 +54,7 @@ class _Made:
     api_keys: ApiKeys
     sessions: Sessions
     guard: TokenGuard
+    upkeep: Upkeep
 
 
 class AuthPart:
@@ -140,6 +145,8 @@ class AuthPart:
     async def prune(self) -> int:
         """Have the store forget what has ended. Returns how many records that were.
 
+        The app does so every ten minutes, at each of its processes.
+
         Raises:
             TokensUncheckable: the store is out of reach.
         """
@@ -224,12 +231,15 @@ class AuthPart:
         """
         # Not at the first login only: perhaps no key signs.
         self._made.keyring.signing_key(self._clock.now())
-        await self.awake()
+        # However long it takes: nobody is served before.
+        await asyncio.shield(self._start_opening())
+        self._made.upkeep.start()
 
     async def close(self) -> None:
         """Close the store, and stop fetching others' keys."""
         if self._is_open:
             self._is_open = False
+            await self._made.upkeep.close()
             await self._made.store.close()
         for verifier in self.policy.trusted:
             close = getattr(verifier, "close", None)
@@ -244,14 +254,23 @@ class AuthPart:
         """
         if self._is_open:
             return
+        opening = self._start_opening()
+        done, _ = await asyncio.wait({opening}, timeout=self.policy.store_patience_s)
+        if not done:
+            raise TokensUncheckable("the store of sessions and keys takes long to open")
+        opening.result()
+
+    def _start_opening(self) -> asyncio.Task[None]:
         loop = asyncio.get_running_loop()
         opening = self._opening
         if opening is None or opening.done() or opening.get_loop() is not loop:
             # In a task of its own: whoever asks first may be cancelled, and others wait.
             opening = self._opening = loop.create_task(self._open(), context=Variables())
-        await asyncio.shield(opening)
+        return opening
 
     async def _open(self) -> None:
+        if self._is_open:
+            return
         await self._made.store.open()
         self._share_failures()
         if not self._tells_events and self._backstay.has("events"):
@@ -290,9 +309,14 @@ class AuthPart:
         """Made when first needed: what wires the app may come after ``mount_auth``."""
         clock, policy = self._clock, self.policy
         keyring = self._keyring_of_secret() if policy.keys is None else policy.keys
-        store = open_store(self._place())
+        store = PatientStore(open_store(self._place()), patience_s=policy.store_patience_s)
         api_keys = ApiKeys(store, prefix=_API_KEY_PREFIX, clock=clock, audit=self.audit)
-        revocations = Revocations(store, clock, delay_s=policy.revocation_delay_s)
+        revocations = Revocations(
+            store,
+            clock,
+            delay_s=policy.revocation_delay_s,
+            overlap_s=policy.leeway_s + _WRITING_S,
+        )
         return _Made(
             keyring,
             store,
@@ -315,6 +339,7 @@ class AuthPart:
                 trusted=policy.trusted,
                 clock=clock,
             ),
+            Upkeep(store, clock),
         )
 
     def _keyring_of_secret(self) -> Keyring:

@@ -71,6 +71,11 @@ class BaseAuthJWT:
             subjects, scopes and roles are believed as if they were this service's own.
         REVOCATION_DELAY_SECONDS: seconds after which what was revoked on one machine does not
             count on the others.
+        STORE_PATIENCE_SECONDS: seconds that the store may take for each answer. Then it is asked no
+            longer, and the client gets a 503. What it was asked to write is written whole or not at
+            all; if a refresh token was exchanged in the very moment in which nobody waited any
+            more, the client still has the old one, whose next use ends the session, with a line in
+            the log.
     """
 
     ALGORITHM: ClassVar[str] = "HS256"
@@ -84,6 +89,7 @@ class BaseAuthJWT:
     KEYS: ClassVar[Keyring | None] = None
     TRUSTED_ISSUERS: ClassVar[Sequence[AnyTokenVerifier]] = ()
     REVOCATION_DELAY_SECONDS: ClassVar[float] = 1.0
+    STORE_PATIENCE_SECONDS: ClassVar[float] = 2.0
 
     @_OfBoth
     def mount_auth(

@@ -40,7 +40,7 @@ def read_credentials(connection: HTTPConnection) -> Credentials | None:
     if not keys:
         return None
     # Several are no key at all: proxies differ on which of them counts.
-    return Credentials(keys[0].strip() if len(keys) == 1 else "", is_api_key=True)
+    return Credentials(keys[0].strip(" \t") if len(keys) == 1 else "", is_api_key=True)
 
 
 def challenge(error: str | None = None, detail: str = "", scopes: Iterable[str] = ()) -> str:

@@ -26,6 +26,7 @@ __all__ = ["DatabaseAuthStore"]
 
 _INSERTS: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 _BATCH = 500
+_CONNECTIONS = 4
 _TRIES = 5
 # Serializable and repeatable-read engines refuse one of two that meet: serialization_failure and
 # deadlock_detected.
@@ -39,6 +40,10 @@ class _Overtaken(Exception):
 
 class DatabaseAuthStore:
     """An ``AuthStore`` in a database, whose transactions are its own, never a request's.
+
+    A database that is shared with the app is reached by a few connections of its own
+    (``Database.apart``), from ``open`` to ``close``. Or else whoever keeps all of the app's busy
+    would have every token refused.
 
     Args:
         database: where; its tables are made by ``open``.
@@ -56,7 +61,7 @@ class DatabaseAuthStore:
             raise BadAuth(
                 f"sessions and keys are kept in SQLite or PostgreSQL; {database.url} is neither"
             )
-        self._database = database
+        self._given = self._database = database
         self._prefix = prefix
         self._owned = owned
         self._tables = tables = AuthTables(prefix)
@@ -85,6 +90,15 @@ class DatabaseAuthStore:
             BadAuth: what stands there is not ours, or of another version.
             TokensUncheckable: the database is out of reach, or this role may not make them.
         """
+        if not self._owned and self._database is self._given:
+            self._database = self._given.apart(connections=_CONNECTIONS)
+        try:
+            await self._make_tables()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _make_tables(self) -> None:
         with self._checked():
             async with self._database.reading() as connection:
                 there = await connection.run_sync(self._tables.are_there, self._database.url)
@@ -105,9 +119,10 @@ class DatabaseAuthStore:
                 ) from error
 
     async def close(self) -> None:
-        """Close the database, if it is the store's own."""
-        if self._owned:
-            await self._database.close()
+        """Close what is the store's own: the connections, or the whole database."""
+        database, self._database = self._database, self._given
+        if self._owned or database is not self._given:
+            await database.close()
 
     # ------------------------------------------------------------------ sessions
 
@@ -251,32 +266,54 @@ class DatabaseAuthStore:
 
     # ------------------------------------------------------------------ revocations
 
-    async def revoke(self, revocation: Revocation) -> None:
+    async def revoke(self, *revocations: Revocation, now: datetime) -> None:
+        # A statement writes no row twice, and two that write the same rows in another order could
+        # wait for each other.
+        joined: dict[tuple[str, str], Revocation] = {}
+        for each in revocations:
+            key = each.kind, each.value
+            joined[key] = each.joined(joined.get(key, each))
+        ordered = [joined[key] for key in sorted(joined)]
+        for start in range(0, len(ordered), _BATCH):
+            with self._checked():
+                await self._database.write(self._noting(ordered[start : start + _BATCH], now))
+
+    def _noting(self, revocations: Sequence[Revocation], now: datetime) -> Any:
         table = self._tables.revocations
         insert = _INSERTS[self._database.dialect](table).values(
-            kind=revocation.kind,
-            value=revocation.value,
-            at=revocation.at,
-            expires_at=revocation.expires_at,
+            [
+                {
+                    "kind": each.kind,
+                    "value": each.value,
+                    "at": each.at,
+                    "expires_at": each.expires_at,
+                    "noted_at": now,
+                }
+                for each in revocations
+            ]
         )
         # Of two that arrive in the wrong order the earlier must take nothing away.
         later = {
             name: sa.case(
                 (insert.excluded[name] > table.c[name], insert.excluded[name]), else_=table.c[name]
             )
-            for name in ("at", "expires_at")
+            for name in ("at", "expires_at", "noted_at")
         }
-        with self._checked():
-            await self._database.write(
-                insert.on_conflict_do_update(
-                    index_elements=[table.c.kind, table.c.value], set_=later
-                )
-            )
+        return insert.on_conflict_do_update(
+            index_elements=[table.c.kind, table.c.value], set_=later
+        )
 
-    async def revocations(self, *, now: datetime) -> Sequence[Revocation]:
+    async def revocations(
+        self, *, now: datetime, since: datetime | None = None
+    ) -> Sequence[Revocation]:
         table = self._tables.revocations
+        wanted = sa.select(table.c.kind, table.c.value, table.c.at, table.c.expires_at).where(
+            table.c.expires_at > now
+        )
+        if since is not None:
+            wanted = wanted.where(table.c.noted_at >= since)
         with self._checked():
-            rows = await self._database.fetch(sa.select(*table.c).where(table.c.expires_at > now))
+            rows = await self._database.fetch(wanted)
         return [Revocation(*_plain(row)) for row in rows]
 
     # ------------------------------------------------------------------ API keys

@@ -17,14 +17,16 @@ __all__ = ["MemoryAuthStore"]
 class MemoryAuthStore:
     """An ``AuthStore`` for one process: for development, tests, and services of one process.
 
-    May be used from several threads and event loops. It grows until ``prune`` is called.
+    May be used from several threads and event loops. It grows until ``prune`` is called, which an
+    app does now and then while it runs.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tokens: dict[bytes, RefreshRecord] = {}
         self._families: dict[str, Family] = {}
-        self._revocations: dict[tuple[str, str], Revocation] = {}
+        # Each with the time at which it was last noted.
+        self._revocations: dict[tuple[str, str], tuple[Revocation, datetime]] = {}
         self._api_keys: dict[str, ApiKeyRecord] = {}
 
     async def open(self) -> None:
@@ -112,19 +114,22 @@ class MemoryAuthStore:
 
     # ------------------------------------------------------------------ revocations
 
-    async def revoke(self, revocation: Revocation) -> None:
+    async def revoke(self, *revocations: Revocation, now: datetime) -> None:
         with self._lock:
-            key = revocation.kind, revocation.value
-            before = self._revocations.get(key, revocation)
-            self._revocations[key] = replace(
-                revocation,
-                at=max(before.at, revocation.at),
-                expires_at=max(before.expires_at, revocation.expires_at),
-            )
+            for each in revocations:
+                key = each.kind, each.value
+                before, noted_at = self._revocations.get(key, (each, now))
+                self._revocations[key] = each.joined(before), max(noted_at, now)
 
-    async def revocations(self, *, now: datetime) -> Sequence[Revocation]:
+    async def revocations(
+        self, *, now: datetime, since: datetime | None = None
+    ) -> Sequence[Revocation]:
         with self._lock:
-            return [each for each in self._revocations.values() if each.expires_at > now]
+            return [
+                each
+                for each, noted_at in self._revocations.values()
+                if each.expires_at > now and (since is None or noted_at >= since)
+            ]
 
     # ------------------------------------------------------------------ API keys
 
@@ -173,7 +178,9 @@ class MemoryAuthStore:
             self._families = {
                 session: each for session, each in self._families.items() if session in going_on
             }
-            revocations = [key for key, each in self._revocations.items() if each.expires_at <= now]
+            revocations = [
+                key for key, (each, _) in self._revocations.items() if each.expires_at <= now
+            ]
             for key in revocations:
                 del self._revocations[key]
             return len(tokens) + len(revocations)

@@ -7,7 +7,7 @@ are too long to be guessed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -82,6 +82,14 @@ class Revocation:
     at: datetime
     expires_at: datetime
 
+    def joined(self, other: Revocation) -> Revocation:
+        """Both in one, whichever came first. They are of the same kind and value."""
+        return replace(
+            self,
+            at=max(self.at, other.at),
+            expires_at=max(self.expires_at, other.expires_at),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRecord:
@@ -151,11 +159,23 @@ class AuthStore(Protocol):
     async def sessions(self, subject: str, *, now: datetime) -> Sequence[RefreshRecord]:
         """The latest refresh token of each session that has not ended, newest session first."""
 
-    async def revoke(self, revocation: Revocation) -> None:
-        """Remember it. A later one of the same kind and value replaces it."""
+    async def revoke(self, *revocations: Revocation, now: datetime) -> None:
+        """Remember them, and that this was done at ``now``.
 
-    async def revocations(self, *, now: datetime) -> Sequence[Revocation]:
-        """All that have not expired."""
+        Of those of the same kind and value the later ``at`` and ``expires_at`` count, in whatever
+        order they come, and the later ``now``.
+        """
+
+    async def revocations(
+        self, *, now: datetime, since: datetime | None = None
+    ) -> Sequence[Revocation]:
+        """Those that have not expired.
+
+        Args:
+            now: aware UTC.
+            since: only those that ``revoke`` was called for at that time or later, by the clocks of
+                its callers. ``None``: all.
+        """
 
     async def add_api_key(self, record: ApiKeyRecord) -> None:
         """Remember a new key."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextvars import Context as Variables
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from backstay.auth.port import AuthStore, Revocation
 from backstay.clock import Clock
@@ -15,6 +17,9 @@ __all__ = ["Revocations"]
 
 _logger = logging.getLogger("backstay.auth")
 
+_ByKey: TypeAlias = dict[tuple[str, str], Revocation]
+"""By kind and value."""
+
 
 class Revocations:
     """A copy of the store's revocations, read again when somebody asks and it has become old.
@@ -23,12 +28,17 @@ class Revocations:
     ``delay_s`` in the others. While the store is out of reach the copy goes on being used for
     ``tolerate_s``; then nobody can say any more which tokens count, and none does.
 
+    Only what is new is read, however many there are; and everything now and then, which also
+    forgets what has expired.
+
     Args:
-        store: remembers them for everybody.
+        store: remembers them for everybody, and answers soon (``PatientStore``).
         clock: measures how old the copy is.
         delay_s: seconds that it is used before it is read again.
         tolerate_s: seconds that it is used at most.
-        patience_s: seconds that reading it may take.
+        overlap_s: seconds before the last reading from which on a revocation may be new: it was
+            noted by a machine whose clock is behind, or took so long to be written.
+        whole_s: seconds after which everything is read again.
     """
 
     def __init__(
@@ -38,31 +48,48 @@ class Revocations:
         *,
         delay_s: float,
         tolerate_s: float = 30.0,
-        patience_s: float = 2.0,
+        overlap_s: float = 70.0,
+        whole_s: float = 300.0,
     ) -> None:
         self._store = store
         self._clock = clock
         self._delay_s = delay_s
         self._tolerate_s = tolerate_s
-        self._patience_s = patience_s
+        self._overlap = timedelta(seconds=overlap_s)
+        self._whole_s = whole_s
+        self._readings = 0
+        self._latest = 0
         self._read_at: float | None = None
+        self._whole_at: float | None = None
+        self._read_up_to: datetime | None = None
         self._tried_at: float | None = None
         self._failing = False
         self._reading: asyncio.Task[bool] | None = None
-        self._own: dict[tuple[str, str], Revocation] = {}
-        self._known: dict[tuple[str, str], Revocation] = {}
+        self._known: _ByKey = {}
+        # Those of this process that were not in the store when it was last read, and of them those
+        # that could not be written.
+        self._own: _ByKey = {}
+        self._unwritten: _ByKey = {}
 
     async def revoke(self, *revocations: Revocation) -> None:
         """Remember them, here at once.
 
         Raises:
-            TokensUncheckable: the store is out of reach; only this process knows of them.
+            TokensUncheckable: the store is out of reach. Until the next reading that succeeds, and
+                writes them first, only this process knows of them.
         """
-        for each in revocations:
-            self._own[each.kind, each.value] = each
-            self._known[each.kind, each.value] = each
-        for each in revocations:
-            await self._store.revoke(each)
+        _join(self._own, revocations)
+        _join(self._known, revocations)
+        try:
+            await self._store.revoke(*revocations, now=self._clock.now())
+        except BaseException:  # whoever logs out and does not wait for the answer, too
+            self.revoke_soon(*revocations)
+            raise
+
+    def revoke_soon(self, *revocations: Revocation) -> None:
+        """Remember them here at once, and in the store before it is read next."""
+        for known in (self._own, self._known, self._unwritten):
+            _join(known, revocations)
 
     async def revoked(
         self, *, session: str, subject: str, issued_at: float, token: str | None = None
@@ -130,28 +157,61 @@ class Revocations:
         return self._reading
 
     async def _read(self) -> bool:
-        begun = self._tried_at = self._clock.monotonic()
+        self._readings += 1
+        number, begun, now = self._readings, self._clock.monotonic(), self._clock.now()
+        self._tried_at = begun
+        since = self._since(begun, now)
         try:
-            async with asyncio.timeout(self._patience_s):
-                found = await self._store.revocations(now=self._clock.now())
+            await self._write_again(now)
+            found = await self._store.revocations(now=now, since=since)
         except Exception as error:
             if not self._failing:
                 _logger.warning("the revocations could not be read: %r", error)
             self._failing = True
             self._tried_at = self._clock.monotonic()
             return False
-        if self._read_at is not None and begun < self._read_at:
+        if number < self._latest:
             return True  # somebody who began later was faster
-        now = self._clock.now()
-        known = {(each.kind, each.value): each for each in found}
+        new = {(each.kind, each.value): each for each in found}
         # What was revoked here while the store was being read may not have been in it yet; what
         # another process has revoked since counts for more.
         self._own = {
             key: each
             for key, each in self._own.items()
-            if each.expires_at > now and (key not in known or known[key].at < each.at)
+            if each.expires_at > now and (key not in new or new[key].at < each.at)
         }
-        self._known = known | self._own
+        if since is None:
+            self._known = new
+            self._whole_at = begun
+        else:
+            self._known.update(new)
+        self._known.update(self._own)
         self._failing = False
-        self._read_at = begun
+        self._latest, self._read_at, self._read_up_to = number, begun, now
         return True
+
+    def _since(self, begun: float, now: datetime) -> datetime | None:
+        """From when on there may be something new, ``None`` if everything is to be read."""
+        if self._whole_at is None or self._read_up_to is None:
+            return None
+        if begun - self._whole_at >= self._whole_s:
+            return None
+        # A clock that was set back is right now, and was wrong then.
+        return min(self._read_up_to, now) - self._overlap
+
+    async def _write_again(self, now: datetime) -> None:
+        again = {key: each for key, each in self._unwritten.items() if each.expires_at > now}
+        if again:
+            await self._store.revoke(*again.values(), now=now)
+        # Others may have come meanwhile.
+        self._unwritten = {
+            key: each
+            for key, each in self._unwritten.items()
+            if each.expires_at > now and again.get(key) != each
+        }
+
+
+def _join(known: _ByKey, revocations: Iterable[Revocation]) -> None:
+    for each in revocations:
+        key = each.kind, each.value
+        known[key] = each.joined(known.get(key, each))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NoReturn
@@ -19,9 +21,11 @@ from backstay.auth.token import VerifiedToken
 from backstay.auth.token_issuer import TokenBody, TokenIssuer
 from backstay.auth.token_policy import TokenPolicy
 from backstay.clock import Clock
-from backstay.errors import GrantRefused
+from backstay.errors import GrantRefused, TokensUncheckable
 
 __all__ = ["Grant", "Sessions"]
+
+_logger = logging.getLogger("backstay.auth")
 
 _REFRESH_TOKEN = re.compile(r"bsr_[A-Za-z0-9_-]{43}", re.ASCII)
 _MARGIN = timedelta(minutes=1)
@@ -158,9 +162,20 @@ class Sessions:
             self._refuse(record, address, "not allowed any more")
         body = await self._hooks.add_jwt_body(record.subject)
         token, successor = self._new_refresh(record)
-        done = await self._store.rotate_refresh(
-            digest, successor, now=successor.issued_at, reuse_s=self._policy.refresh_reuse_s
-        )
+        try:
+            done = await self._store.rotate_refresh(
+                digest, successor, now=successor.issued_at, reuse_s=self._policy.refresh_reuse_s
+            )
+        except TokensUncheckable as error:
+            # The store does all of it or nothing. Whether it did, nobody can say.
+            _logger.warning(
+                "a refresh token of session %s was not exchanged, as far as is known: %s. Should it "
+                "have been after all, its next use counts as that of a copy and ends the session "
+                "(unless REFRESH_REUSE_SECONDS allows it)",
+                record.session,
+                error,
+            )
+            raise
         if done.turn is Turn.REUSED:
             await self.end(record.session, subject=record.subject, detail="reused refresh token")
             self._audit.record(
@@ -189,8 +204,9 @@ class Sessions:
         """
         now = self._clock.now()
         # First here, then there: should the store fail, this process at least knows.
-        await self._revocations.revoke(self._revocation("session", session, now))
-        await self._store.end_session(session, now=now)
+        with self._ended_at_last("session", session):
+            await self._revocations.revoke(self._revocation("session", session, now))
+            await self._store.end_session(session, now=now)
         self._audit.record("session_ended", subject=subject, session=session, detail=detail)
 
     async def end_all(self, subject: str, *, detail: str = "") -> int:
@@ -203,14 +219,16 @@ class Sessions:
             TokensUncheckable: the store is out of reach.
         """
         # Before it: who is logging in just now looks for this once his session can be found. After
-        # it: an exchange that came first is writing an access token with the time it began.
-        await self._revocations.revoke(self._revocation("subject", subject, self._clock.now()))
-        ended = await self._store.end_sessions(subject, now=self._clock.now())
-        now = self._clock.now()
-        await self._revocations.revoke(
-            self._revocation("subject", subject, now),
-            *(self._revocation("session", each, now) for each in ended),
-        )
+        # it: an exchange that came first is writing an access token with the time it began. The
+        # sessions' own are for access tokens of a machine whose clock is ahead of this one's.
+        with self._ended_at_last("subject", subject):
+            await self._revocations.revoke(self._revocation("subject", subject, self._clock.now()))
+            ended = await self._store.end_sessions(subject, now=self._clock.now())
+            now = self._clock.now()
+            await self._revocations.revoke(
+                self._revocation("subject", subject, now),
+                *(self._revocation("session", each, now) for each in ended),
+            )
         self._audit.record("sessions_ended", subject=subject, detail=detail or f"{len(ended)}")
         return len(ended)
 
@@ -218,19 +236,25 @@ class Sessions:
         """One access token does not count any more; its session goes on.
 
         Args:
-            access: one of ours.
+            access: one of ours. Nothing is remembered of one that does not count as it is.
 
         Raises:
             TokensUncheckable: the store is out of reach.
         """
         now = self._clock.now()
-        token = str(access.claims["jti"])
+        session, token = str(access.claims["sid"]), str(access.claims["jti"])
+        if await self._revocations.revoked(
+            session=session,
+            subject=access.subject,
+            issued_at=access.claims["iat_us"] / 1_000_000,
+            token=token,
+        ):
+            # It does not count as it is. One that was ended has nothing left to fill the store with.
+            return
         await self._revocations.revoke(
             Revocation("token", token, now, (access.expires_at or now) + self._leeway + _MARGIN)
         )
-        self._audit.record(
-            "token_revoked", subject=access.subject, session=str(access.claims["sid"])
-        )
+        self._audit.record("token_revoked", subject=access.subject, session=session)
 
     async def revoke_refresh(self, refresh_token: str) -> bool:
         """End the session of a refresh token (RFC 7009 §2.1).
@@ -319,6 +343,22 @@ class Sessions:
             record.subject, session=record.session, scopes=scopes, body=body, issued_at=issued_at
         )
         return Grant(token, refresh_token, int(self._policy.access_s), scopes, record.session)
+
+    @contextmanager
+    def _ended_at_last(self, kind: str, value: str) -> Iterator[None]:
+        """Sessions whose end the store has not heard of end as soon as it hears anything.
+
+        Whoever wanted that may have no token any more with which he could ask again.
+        """
+        try:
+            yield
+        except BaseException:
+            revocation = self._revocation(kind, value, self._clock.now())
+            lasts = timedelta(seconds=self._policy.refresh_s)
+            self._revocations.revoke_soon(
+                replace(revocation, expires_at=revocation.expires_at + lasts)
+            )
+            raise
 
     def _revocation(self, kind: str, value: str, at: datetime) -> Revocation:
         lasts = timedelta(seconds=self._policy.access_s) + self._leeway + _MARGIN

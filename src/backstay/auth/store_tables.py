@@ -68,7 +68,8 @@ class AuthTables:
         sessions: one row for each login; ``latest`` is its refresh token that may be exchanged,
             ``parent`` the one that this was given for.
         refresh: one for each refresh token.
-        revocations: one for each token, session and subject that does not count any more.
+        revocations: one for each token, session and subject that does not count any more;
+            ``noted_at`` is when the row was last written, by the writer's clock.
         api_keys: one for each API key.
         meta: facts: who made these, and in which version.
 
@@ -115,7 +116,9 @@ class AuthTables:
             sa.Column("value", sa.Text, primary_key=True),
             sa.Column("at", Instant, nullable=False),
             sa.Column("expires_at", Instant, nullable=False),
+            sa.Column("noted_at", Instant, nullable=False),
             sa.Index(f"{prefix}auth_revocations_expires_at", "expires_at"),
+            sa.Index(f"{prefix}auth_revocations_noted_at", "noted_at"),
         )
         self.api_keys = sa.Table(
             f"{prefix}auth_api_keys",

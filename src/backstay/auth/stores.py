@@ -29,7 +29,7 @@ def open_store(
         what: ``None`` or ``"memory://"`` for one process until it ends; a database, its manager, or
             its URL, for all that reach it: SQLite and PostgreSQL. A store is used as it is. A
             database that is given stays open when the store is closed, one made from a URL does
-            not.
+            not. PostgreSQL is reached by connections of the store's own.
 
     Raises:
         BadAuth: it is none of these, or no URL of a database that can be used.

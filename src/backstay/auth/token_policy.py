@@ -33,6 +33,7 @@ class TokenPolicy:
         refresh_reuse_s: seconds after its exchange within which it may be exchanged once more.
         leeway_s: by how many seconds the clocks of two machines may differ.
         revocation_delay_s: seconds after which a revocation counts on all machines.
+        store_patience_s: seconds that the store may take for an answer.
         gives_refresh_tokens: whether there are refresh tokens at all.
         keys: that sign. ``None``: a secret key does, with ``algorithm``.
         algorithm: HS256, HS384 or HS512.
@@ -47,6 +48,7 @@ class TokenPolicy:
     refresh_reuse_s: float
     leeway_s: float
     revocation_delay_s: float
+    store_patience_s: float
     gives_refresh_tokens: bool
     keys: Keyring | None
     algorithm: str
@@ -79,6 +81,7 @@ def read_policy(declared: Any) -> TokenPolicy:
         refresh_reuse_s=_read(declared, "REFRESH_REUSE_SECONDS"),
         leeway_s=_read(declared, "LEEWAY_SECONDS"),
         revocation_delay_s=_read(declared, "REVOCATION_DELAY_SECONDS"),
+        store_patience_s=_read(declared, "STORE_PATIENCE_SECONDS", least=0.0),
         gives_refresh_tokens=gives,
         keys=_read_keys(declared),
         algorithm=declared.ALGORITHM,

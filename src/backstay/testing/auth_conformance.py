@@ -407,11 +407,11 @@ class AuthStoreConformance:
     async def test_a_later_revocation_replaces_an_earlier_one(self, stage: AuthStage) -> None:
         early = Revocation("subject", "ann", at=at(0), expires_at=at(100))
         late = replace(early, at=at(10.000001), expires_at=at(110))
-        await stage.store.revoke(early)
+        await stage.store.revoke(early, now=at(0))
         assert await stage.store.revocations(now=at(0)) == [early]
-        await stage.store.revoke(late)
+        await stage.store.revoke(late, now=at(10))
         assert await stage.store.revocations(now=at(0)) == [late]
-        await stage.store.revoke(early)  # it was long on its way
+        await stage.store.revoke(early, now=at(0))  # it was long on its way
         assert await stage.store.revocations(now=at(0)) == [late]
 
     @_test
@@ -422,7 +422,7 @@ class AuthStoreConformance:
                 [("token", "1"), ("session", "1"), ("subject", "1"), *(("token", o) for o in _ODD)]
             )
         ]
-        await asyncio.gather(*(stage.store.revoke(each) for each in all_of_them))
+        await asyncio.gather(*(stage.store.revoke(each, now=at(0)) for each in all_of_them))
 
         async def told(seconds: float) -> list[Revocation]:
             found = await stage.store.revocations(now=at(seconds))
@@ -432,6 +432,53 @@ class AuthStoreConformance:
         assert await told(10) == all_of_them[1:]
         assert await told(11.999999) == all_of_them[2:]
         assert await told(1000) == []
+
+    @_test
+    async def test_several_are_revoked_at_once_the_later_of_the_same_counting(
+        self, stage: AuthStage
+    ) -> None:
+        await stage.store.revoke(now=at(0))
+        early = Revocation("session", "1", at=at(0), expires_at=at(100))
+        late = replace(early, at=at(10), expires_at=at(110))
+        other = replace(early, value="2")
+        await stage.store.revoke(late, other, early, now=at(0))
+        found = await stage.store.revocations(now=at(0))
+        assert sorted(found, key=lambda each: each.value) == [late, other]
+
+    @_test
+    async def test_of_many_who_revoke_the_same_nobody_waits_for_ever(
+        self, stage: AuthStage
+    ) -> None:
+        stores = [stage.store, await stage.another() or stage.store]
+        same = [Revocation("token", f"{each}", at=at(0), expires_at=at(9)) for each in range(20)]
+        await asyncio.gather(
+            *(
+                stores[number % 2].revoke(*same[number:], *same[:number][::-1], now=at(0))
+                for number in range(20)
+            )
+        )
+        assert len(await stage.store.revocations(now=at(0))) == 20
+
+    @_test
+    async def test_what_was_revoked_since_a_time_is_told_apart(self, stage: AuthStage) -> None:
+        early = Revocation("token", "1", at=at(50), expires_at=at(100))
+        late = Revocation("token", "2", at=at(0), expires_at=at(100))
+        await stage.store.revoke(early, now=at(10))
+        await stage.store.revoke(late, now=at(20.000001))
+
+        async def told(since_s: float, now_s: float = 0.0) -> list[str]:
+            found = await stage.store.revocations(now=at(now_s), since=at(since_s))
+            return sorted(each.value for each in found)
+
+        assert await told(10) == ["1", "2"]
+        assert await told(10.000001) == ["2"], "by when it was done, not by what it is about"
+        assert await told(20.000001) == ["2"]
+        assert await told(20.000002) == []
+        assert await told(0, now_s=100) == [], "expired is expired"
+        await stage.store.revoke(early, now=at(30))
+        assert await told(20.000002) == ["1"], "it was done again"
+        await stage.store.revoke(early, now=at(5))
+        assert await told(20.000002) == ["1"], "somebody's clock is behind"
 
     # ------------------------------------------------------------------ API keys
 
@@ -538,7 +585,9 @@ class AuthStoreConformance:
         await stage.login(4, life_s=50)
         await stage.store.end_session("session-4", now=at(5))
         for kind, life_s in (("token", 10), ("session", 11)):
-            await stage.store.revoke(Revocation(kind, "x", at=at(0), expires_at=at(life_s)))
+            await stage.store.revoke(
+                Revocation(kind, "x", at=at(0), expires_at=at(life_s)), now=at(0)
+            )
         await stage.store.add_api_key(replace(stage.api_key(1), expires_at=at(1)))
         assert await stage.store.prune(now=at(9.9)) == 0
         assert await stage.store.prune(now=at(10)) == 3  # tokens 1 and 3, a revocation
@@ -564,8 +613,11 @@ class AuthStoreConformance:
 
     @_test
     async def test_much_is_forgotten_in_several_goes(self, stage: AuthStage) -> None:
-        for number in range(520):
-            await stage.store.revoke(Revocation("token", f"t{number}", at=at(0), expires_at=at(10)))
+        many = [
+            Revocation("token", f"t{number}", at=at(0), expires_at=at(10)) for number in range(520)
+        ]
+        await stage.store.revoke(*many, now=at(0))
+        assert len(await stage.store.revocations(now=at(0))) == 520
         assert await stage.store.prune(now=at(10)) == 520
         assert await stage.store.revocations(now=at(0)) == []
 
@@ -579,7 +631,7 @@ class AuthStoreConformance:
         assert await other.find_refresh(first.digest) == first
         assert await other.end_session(first.session, now=at(1))
         assert await stage.turn(1, 2) == Turn.REVOKED
-        await stage.store.revoke(Revocation("token", "x", at=at(0), expires_at=at(9)))
+        await stage.store.revoke(Revocation("token", "x", at=at(0), expires_at=at(9)), now=at(0))
         assert len(await other.revocations(now=at(0))) == 1
         await stage.store.add_api_key(stage.api_key(1))
         assert await other.find_api_key("key-1") == stage.api_key(1)
