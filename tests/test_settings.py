@@ -184,7 +184,7 @@ def get_settings() -> Model:
         *(5, 1.5, True, "postgresql://shop:hush@db", b"x", [], ("a", "b"), {"a"}, object()),
         *(Path(".env"), get_settings, lru_cache(get_settings), Model, iter(())),
     ],
-    ids=repr,
+    ids=lambda each: type(each).__name__,
 )
 def test_what_can_hold_no_settings_is_refused_without_showing_it(nothing: object) -> None:
     with pytest.raises(TypeError, match="settings= has values by name, and got") as caught:
