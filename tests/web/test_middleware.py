@@ -592,6 +592,21 @@ async def test_an_answer_given_before_routing_is_seen_too() -> None:
 
 
 @async_test
+async def test_a_client_that_leaves_before_routing_leaves_nothing_open() -> None:
+    app = FastAPI()
+    watcher = watched(app)
+
+    async def early(scope: Scope, send: Send) -> bool:
+        raise asyncio.CancelledError
+
+    app.state.backstay.early = early
+    with pytest.raises(asyncio.CancelledError):
+        await ByHand(app, "/").run()
+    assert [each.outcome for each in watcher.of(Kind.REQUEST)] == ["cancelled"]
+    assert watcher.open == 0
+
+
+@async_test
 async def test_headers_of_the_app_go_with_every_answer_that_does_not_have_them() -> None:
     app, _ = make_watched_app()
     app.state.backstay.answer_headers = [(b"x-frame-options", b"DENY"), (b"x-fixed", b"app")]

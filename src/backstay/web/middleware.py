@@ -94,8 +94,13 @@ class BackstayMiddleware:
         )
         early = backstay.early
         if early is not None and outer is None and scope["type"] == "http":
-            sending = self._sending_early(scope, send, id_header, seen)
-            if await early(scope, sending):
+            try:
+                answered = await early(scope, self._sending_early(scope, send, id_header, seen))
+            except BaseException:
+                if seen is not None:  # the client has left
+                    seen.end("cancelled")
+                raise
+            if answered:
                 if seen is not None:
                     _end_early(seen, scope)
                 return
