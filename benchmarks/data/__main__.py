@@ -243,7 +243,8 @@ def measure(kind: str, pythons: dict[str, str], processes: int, rounds: int, cal
 
 def _ratio(theirs: list[list[float]], ours: list[list[float]]) -> Estimate:
     pairs = zip(theirs, ours, strict=True)
-    return estimate([[a / b for a, b in zip(x, y, strict=True)] for x, y in pairs])
+    # Not 0: a process that runs right now may seem to have used nothing in a short turn.
+    return estimate([[a / max(b, 1e-9) for a, b in zip(x, y, strict=True)] for x, y in pairs])
 
 
 def _verdict(ratio: Estimate, goal: float) -> str:
