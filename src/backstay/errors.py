@@ -44,6 +44,14 @@
     │   ├── BadLimit          a limit that could never work                      (ValueError)
     │   ├── RateLimited       too many requests; 429
     │   └── LimitsUnavailable the store of the counts is out of reach; 503
+    ├── IntegrationError      something about a call to another service
+    │   ├── BadIntegration    a pattern or call that could never work            (ValueError)
+    │   ├── StabilityTimeoutError   the call took longer than it may; 504        (TimeoutError)
+    │   ├── MaxRetriesExceededError it failed, and is not tried again; 502
+    │   └── CallRefused       it was not made at all; 503
+    │       ├── CircuitBreakerError the other side fails, and is left alone for a while
+    │       ├── ThrottlingError     more calls a second than there may be
+    │       └── BulkheadFull        more calls at a time than there may be
     ├── BadPattern            wiring of an app that could never work, or not safely (ValueError)
     ├── BadEvents             events that cannot be kept like that              (ValueError)
     ├── BadTelemetry          metrics or spans that cannot be had like that     (ValueError)
@@ -81,6 +89,7 @@ __all__ = [
     "BadCache",
     "BadCursor",
     "BadEvents",
+    "BadIntegration",
     "BadJob",
     "BadLimit",
     "BadPattern",
@@ -88,14 +97,18 @@ __all__ = [
     "BadTelemetry",
     "BadViewSet",
     "BadWidget",
+    "BulkheadFull",
     "CacheError",
     "CacheUnavailable",
+    "CallRefused",
+    "CircuitBreakerError",
     "ClientCannot",
     "ContextClosed",
     "DataError",
     "DatabaseUnavailable",
     "GrantRefused",
     "HeldTaskFailed",
+    "IntegrationError",
     "ItemConflict",
     "ItemError",
     "ItemForbidden",
@@ -107,6 +120,7 @@ __all__ = [
     "LedgerUnavailable",
     "LimitError",
     "LimitsUnavailable",
+    "MaxRetriesExceededError",
     "MissingExtra",
     "NotAllowed",
     "NotAuthenticated",
@@ -114,6 +128,7 @@ __all__ = [
     "NotInstalled",
     "RateLimited",
     "SettingMissing",
+    "StabilityTimeoutError",
     "StateError",
     "StateMismatch",
     "StateUnavailable",
@@ -122,6 +137,7 @@ __all__ = [
     "TaskError",
     "TaskTimeout",
     "TasksClosed",
+    "ThrottlingError",
     "TokensUncheckable",
     "TooManyTasks",
     "UnknownJob",
@@ -489,6 +505,73 @@ class LimitsUnavailable(LimitError):
     title = "Service Unavailable"
     retry_after_s = 5
     public_detail = "The server cannot take this request at the moment. Try again shortly."
+
+
+class IntegrationError(BackstayError):
+    """Something about a call to another service."""
+
+
+class BadIntegration(IntegrationError, ValueError):
+    """A pattern or a call is declared in a way that could never work."""
+
+
+class StabilityTimeoutError(IntegrationError, TimeoutError):
+    """A call took longer than its ``sp.Timeout`` allows."""
+
+    status = 504
+    title = "Gateway Timeout"
+    public_detail = "Another service did not answer in time. Try again later."
+
+
+class MaxRetriesExceededError(IntegrationError):
+    """A call failed and is not tried again. The last failure is ``__cause__``.
+
+    The status is 502 even where the other side said 429: it is this service that was too eager
+    there, and not whoever asks here.
+
+    Args:
+        message: what happened.
+        attempts: how often it was tried, the first time included.
+    """
+
+    status = 502
+    title = "Bad Gateway"
+    public_detail = "Another service could not be used. Try again later."
+
+    def __init__(self, message: str = "", *, attempts: int = 1) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+
+
+class CallRefused(IntegrationError):
+    """A call was not made, to spare the other side or this one.
+
+    Args:
+        message: what happened.
+        retry_after_s: whole seconds after which it may be otherwise, ``None`` if unknown.
+    """
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 1
+    public_detail = "The server cannot use another service at the moment. Try again shortly."
+
+    def __init__(self, message: str = "", *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
+
+
+class CircuitBreakerError(CallRefused):
+    """The circuit is open: calls failed lately, and the other side is left alone."""
+
+
+class ThrottlingError(CallRefused):
+    """More calls a second are wanted than ``sp.Throttling`` lets through."""
+
+
+class BulkheadFull(CallRefused):
+    """As many calls run and wait as ``sp.Bulkhead`` allows."""
 
 
 class BadPattern(BackstayError, ValueError):

@@ -1,0 +1,21 @@
+"""The stability patterns: decorators for functions, async or not, that call other services.
+
+The recommended order, from the outside to the function; any other one counts soundly, too::
+
+    @sp.Fallback(alternative)      # answers when all else has failed
+    @sp.RetryPattern()             # each attempt passes all that follows
+    @sp.CircuitBreaker()           # counts each attempt, refuses while the other side is down
+    @sp.Throttling()               # attempts a second
+    @sp.Bulkhead()                 # attempts at a time
+    @sp.Timeout()                  # seconds that one attempt may take
+    async def call(): ...
+"""
+
+from backstay.integration.bulkhead import Bulkhead
+from backstay.integration.circuit_breaker import CircuitBreaker
+from backstay.integration.fallback import Fallback
+from backstay.integration.retry_pattern import RetryPattern
+from backstay.integration.throttling import Throttling
+from backstay.integration.timeout import Timeout
+
+__all__ = ["Bulkhead", "CircuitBreaker", "Fallback", "RetryPattern", "Throttling", "Timeout"]
