@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -141,7 +142,15 @@ def wait_readable(descriptor: int) -> bool:
 
 
 def gone(pid: int) -> bool:
-    """Killed, though somebody may not have buried it yet."""
+    """Killed, or about to be: whoever is told to die takes a moment to."""
+    if hasattr(os, "pidfd_open"):
+        try:
+            watched = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return True
+        ended, _, _ = select.select([watched], [], [], NODE_PATIENCE_S)
+        os.close(watched)
+        return bool(ended)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -624,7 +624,7 @@ def test_the_table_can_be_seen_by_everybody(stage: Stage) -> None:
 def test_a_job_is_followed_until_it_is_over_and_not_a_poll_longer(stage: Stage) -> None:
     polls = [{"status": "running", "done": 400}, {**FINISHED, "poll": None}]
     stage.template("progress", PROGRESS, answers={"job_status": polls})
-    stage.until("document.querySelector('.head .badge').textContent === 'Finished'")
+    stage.until("document.querySelector('.head .badge')?.textContent === 'Finished'")
     assert "312 of 480" not in stage.frame("document.querySelector('.figures').innerText")
     assert (
         stage.frame("document.querySelector('[role=progressbar]').getAttribute('aria-valuenow')")
