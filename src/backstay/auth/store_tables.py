@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from backstay.db.own_tables import fault_of
 from backstay.errors import BadAuth, MissingExtra
 
 try:
@@ -170,17 +171,16 @@ class AuthTables:
             row[0]: row[1]
             for row in connection.execute(sa.select(self.meta.c.key, self.meta.c.value))
         }
-        if facts.get("made_by") != _MADE_BY:
-            raise BadAuth(
-                f"{self.meta.name} in {where} says made_by={facts.get('made_by')!r}, not "
-                f"{_MADE_BY!r}; {remedy}"
-            )
-        if facts.get("schema_version") != str(SCHEMA_VERSION):
-            raise BadAuth(
-                f"{self.refresh.name} in {where} has schema_version="
-                f"{facts.get('schema_version')!r}, and this backstay knows {SCHEMA_VERSION}; "
-                f"upgrade backstay here, or {remedy}"
-            )
+        fault = fault_of(
+            facts,
+            made_by=_MADE_BY,
+            version=SCHEMA_VERSION,
+            meta=f"{self.meta.name} in {where}",
+            table=f"{self.refresh.name} in {where}",
+            remedy=remedy,
+        )
+        if fault is not None:
+            raise BadAuth(fault)
         return True
 
     def make(self, connection: sa.Connection, where: str) -> None:

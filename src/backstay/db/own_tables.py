@@ -20,7 +20,7 @@ try:
 except ImportError as missing:
     raise MissingExtra("db", missing.name or "sqlalchemy") from missing
 
-__all__ = ["OwnTables"]
+__all__ = ["OwnTables", "fault_of"]
 
 _AUTH: Final = ("auth_sessions", "auth_refresh", "auth_revocations", "auth_api_keys", "auth_meta")
 
@@ -76,3 +76,29 @@ class OwnTables:
         except SQLAlchemyError:
             return None  # somebody else's, with other columns
         return found if isinstance(found, str) else None
+
+
+def fault_of(
+    facts: Mapping[str, str], *, made_by: str, version: int, meta: str, table: str, remedy: str
+) -> str | None:
+    """What is wrong with the signature of tables that somebody is about to use.
+
+    Args:
+        facts: what the table of facts says.
+        made_by: the signature it has to have.
+        version: the schema's that is known here.
+        meta: the table of facts, as messages name it.
+        table: the main one, as messages name it.
+        remedy: what to do where they are somebody else's.
+
+    Returns:
+        A sentence, ``None`` if nothing is.
+    """
+    if facts.get("made_by") != made_by:
+        return f"{meta} says made_by={facts.get('made_by')!r}, not {made_by!r}; {remedy}"
+    if facts.get("schema_version") != str(version):
+        return (
+            f"{table} has schema_version={facts.get('schema_version')!r}, and this backstay knows "
+            f"{version}; upgrade backstay here, or {remedy}"
+        )
+    return None

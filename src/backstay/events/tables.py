@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 
+from backstay.db.own_tables import fault_of
 from backstay.errors import BadEvents, DatabaseUnavailable, MissingExtra
 from backstay.events.tally import BUCKETS
 
@@ -138,14 +139,14 @@ def _are_there(connection: Connection) -> bool:
     if not columns >= set(facts.c.keys()):
         raise BadEvents(f"{facts.name} in {where} has other columns, so it is not ours; {remedy}")
     found = {row.key: row.value for row in connection.execute(select(facts.c.key, facts.c.value))}
-    if found.get("made_by") != _MADE_BY:
-        raise BadEvents(
-            f"{facts.name} in {where} says made_by={found.get('made_by')!r}, not {_MADE_BY!r}; "
-            f"{remedy}"
-        )
-    if found.get("schema_version") != str(SCHEMA_VERSION):
-        raise BadEvents(
-            f"{events.name} in {where} has schema_version={found.get('schema_version')!r}, and "
-            f"this backstay knows {SCHEMA_VERSION}; upgrade backstay here, or {remedy}"
-        )
+    fault = fault_of(
+        found,
+        made_by=_MADE_BY,
+        version=SCHEMA_VERSION,
+        meta=f"{facts.name} in {where}",
+        table=f"{events.name} in {where}",
+        remedy=remedy,
+    )
+    if fault is not None:
+        raise BadEvents(fault)
     return True

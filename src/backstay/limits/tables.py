@@ -6,6 +6,7 @@ import re
 import zlib
 from typing import Final
 
+from backstay.db.own_tables import fault_of
 from backstay.errors import BadLimit, MissingExtra
 
 try:
@@ -100,14 +101,14 @@ class Tables:
         except SQLAlchemyError as error:
             raise BadLimit(f"{self.meta} is not ours ({error}); {self._remedy}") from error
         facts = {row[0]: row[1] for row in rows}
-        if facts.get("made_by") != _MADE_BY:
-            raise BadLimit(
-                f"{self.meta} says made_by={facts.get('made_by')!r}, not {_MADE_BY!r}; "
-                f"{self._remedy}"
-            )
-        if facts.get("schema_version") != str(_VERSION):
-            raise BadLimit(
-                f"{self.counts} has schema_version={facts.get('schema_version')!r}, and this "
-                f"backstay knows {_VERSION}; upgrade backstay here, or {self._remedy}"
-            )
+        fault = fault_of(
+            facts,
+            made_by=_MADE_BY,
+            version=_VERSION,
+            meta=self.meta,
+            table=self.counts,
+            remedy=self._remedy,
+        )
+        if fault is not None:
+            raise BadLimit(fault)
         return True
