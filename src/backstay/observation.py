@@ -14,7 +14,15 @@ from typing import Any, Protocol
 
 from backstay.clock import Clock
 
-__all__ = ["Kind", "Observation", "Observer"]
+__all__ = ["Kind", "METHODS", "Observation", "Observer"]
+
+METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+"""The methods that have a name of their own (RFC 9110 §9, RFC 5789, and QUERY).
+
+A client may send any other word as one: who remembers methods remembers no others.
+"""
 
 _logger = logging.getLogger("backstay")
 

@@ -11,15 +11,12 @@ from typing import Any, NamedTuple
 from backstay.clock import Clock
 from backstay.events.sampling import OBSERVED, Sampling
 from backstay.events.tally import Tally
-from backstay.observation import Kind, Observation
+from backstay.observation import METHODS, Kind, Observation
 
 __all__ = ["Collector", "Seen", "said_by"]
 
 _MAX_SAID = 8_000
 _NAME = 200
-_METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
-)
 _OTHER_METHOD = "(other)"
 
 
@@ -163,7 +160,7 @@ def _name_of(seen: Observation) -> str:
     name = seen.name
     if seen.kind is Kind.REQUEST:
         method = seen.facts.get("method")
-        if isinstance(method, str) and method not in _METHODS:
+        if isinstance(method, str) and method not in METHODS:
             name = f"{_OTHER_METHOD}{name.removeprefix(method)}"
     return name[:_NAME]
 

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from backstay.observation import Kind, Observation
+from backstay.observation import METHODS, Kind, Observation
 
 __all__ = [
     "CACHE_ANSWERS",
     "GAUGES",
     "Labels",
-    "METHODS",
     "METRIC_NAMES",
     "NO_ROUTE",
     "OTHER",
@@ -26,11 +25,6 @@ __all__ = [
 ]
 
 Labels = tuple[str, ...]
-
-METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
-)
-"""The methods that have a name of their own (RFC 9110 §9, RFC 5789, and QUERY)."""
 
 NO_ROUTE = "(none)"
 """The route of requests that no route took, and what else is not known."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from backstay import __version__
 from backstay.errors import MissingExtra
-from backstay.observation import Kind, Observation
-from backstay.telemetry.instruments import METHODS, NO_ROUTE, OTHER, SEEN
+from backstay.observation import METHODS, Kind, Observation
+from backstay.telemetry.instruments import NO_ROUTE, OTHER, SEEN
 
 try:
     from opentelemetry.metrics import MeterProvider

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from backstay.errors import MissingExtra
-from backstay.observation import Kind, Observation
-from backstay.telemetry.instruments import METHODS, shown
+from backstay.observation import METHODS, Kind, Observation
+from backstay.telemetry.instruments import shown
 
 try:
     from opentelemetry.trace import SpanKind
