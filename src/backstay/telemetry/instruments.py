@@ -50,7 +50,6 @@ class SeenKind:
         labels: of the counter. The histogram has the first ``timed_by`` of them.
         what: words for the help texts, plural.
         key: what tells series apart, as it is found in an observation; cheap.
-        values: the labels' values of a key. The first is the one whose number has to be bounded.
         buckets: upper bounds, in seconds.
     """
 
@@ -61,8 +60,11 @@ class SeenKind:
     timed_by: int
     what: str
     key: Callable[[Observation], tuple[object, ...]]
-    values: Callable[[tuple[object, ...]], Labels]
     buckets: tuple[float, ...]
+
+    def values(self, key: tuple[object, ...]) -> Labels:
+        """A key as the values of its labels. The first is the one whose number has to be bounded."""
+        return tuple(map(shown, key))
 
 
 def shown(value: object) -> str:
@@ -100,10 +102,6 @@ def _fill_key(seen: Observation) -> tuple[object, ...]:
     return (seen.name.partition(":")[0], seen.outcome)
 
 
-def _as_text(key: tuple[object, ...]) -> Labels:
-    return tuple(map(shown, key))
-
-
 SEEN = MappingProxyType(
     {
         Kind.REQUEST: SeenKind(
@@ -114,7 +112,6 @@ SEEN = MappingProxyType(
             timed_by=2,
             what="HTTP requests",
             key=_request_key,
-            values=_as_text,
             buckets=_REQUEST_BUCKETS,
         ),
         Kind.TASK: SeenKind(
@@ -125,7 +122,6 @@ SEEN = MappingProxyType(
             timed_by=1,
             what="background tasks of this process",
             key=_work_key,
-            values=_as_text,
             buckets=_WORK_BUCKETS,
         ),
         Kind.JOB: SeenKind(
@@ -136,7 +132,6 @@ SEEN = MappingProxyType(
             timed_by=2,
             what="attempts at durable jobs",
             key=_job_key,
-            values=_as_text,
             buckets=_WORK_BUCKETS,
         ),
         Kind.WIDGET: SeenKind(
@@ -147,7 +142,6 @@ SEEN = MappingProxyType(
             timed_by=1,
             what="calls of widgets and tools",
             key=_work_key,
-            values=_as_text,
             buckets=_CALL_BUCKETS,
         ),
         Kind.CALL: SeenKind(
@@ -158,7 +152,6 @@ SEEN = MappingProxyType(
             timed_by=1,
             what="calls to other services",
             key=_call_key,
-            values=_as_text,
             buckets=_CALL_BUCKETS,
         ),
         Kind.FILL: SeenKind(
@@ -169,7 +162,6 @@ SEEN = MappingProxyType(
             timed_by=1,
             what="values made for the cache",
             key=_fill_key,
-            values=_as_text,
             buckets=_CALL_BUCKETS,
         ),
     }
