@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["is_loopback", "metadata_urls", "read_url", "same_origin"]
+from backstay.addresses import is_loopback, same_origin
 
-_DEFAULT_PORTS = {"https": 443, "http": 80}
+__all__ = ["is_loopback", "metadata_urls", "read_url", "same_origin"]
 
 
 def read_url(url: str, what: str) -> SplitResult:
@@ -43,22 +42,6 @@ def read_url(url: str, what: str) -> SplitResult:
     return parts
 
 
-def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine by its name or address; no name is looked up."""
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761 §6.3
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def same_origin(one: str, other: str) -> bool:
-    """Whether two URLs have the same scheme, host and port (RFC 6454 §4)."""
-    return _origin(one) == _origin(other)
-
-
 def metadata_urls(issuer: str) -> list[str]:
     """Where to look for an issuer's metadata, in the order that MCP 2025-11-25 says.
 
@@ -80,12 +63,3 @@ def metadata_urls(issuer: str) -> list[str]:
         f"{host}{path}/.well-known/openid-configuration",
     ]
     return list(dict.fromkeys(urls))
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    return (
-        parts.scheme,
-        (parts.hostname or "").lower(),
-        parts.port if parts.port is not None else _DEFAULT_PORTS.get(parts.scheme),
-    )

@@ -1,151 +1,42 @@
-"""Which addresses may be connected to on behalf of somebody else (SSRF).
-
-Whoever names the address of a file to fetch would otherwise reach, through this server, what only
-this server reaches: its own ports, its neighbours, the cloud's metadata service.
-"""
+"""Where files are fetched from: the ground's rules about addresses, in words about files."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-import socket
-from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-
+from backstay.addresses import Address, HostUnfit, Lookup, look_up
+from backstay.addresses import find_addresses as find
 from backstay.widgets.file_refusal import FileRefused
 
-__all__ = ["Address", "Lookup", "find_addresses", "look_up", "why_refused"]
-
-Address = IPv4Address | IPv6Address
-
-Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From a host's name and a port to its addresses, in the order to try them. Raises ``OSError``."""
-
-# What the registries of IANA reserve and Python's ``is_global`` calls global, in some version.
-_RESERVED_4 = tuple(
-    map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4"))
-)
-_UNICAST_6 = IPv6Network("2000::/3")
-_NAT64 = IPv6Network("64:ff9b::/96")
-_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
-_UNIQUE_LOCAL = IPv6Network("fc00::/7")
-
-_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
-
-
-def why_refused(address: Address, *, allow_private: bool = False) -> str | None:
-    """Why ``address`` is not connected to; ``None`` if it may be.
-
-    Public unicast addresses may. Those that carry an IPv4 address (mapped, RFC 4291 §2.5.5.2;
-    NAT64, RFC 6052; 6to4, RFC 3056) are judged by it, as that is where they lead.
-
-    Args:
-        address: what a name led to.
-        allow_private: loopback and private networks (RFC 1918, RFC 4193) may too: for
-            development and for stores within one's own network. Never link-local addresses, where
-            clouds keep credentials.
-    """
-    if isinstance(address, IPv6Address):
-        if address.scope_id is not None:
-            return "an address of one interface"
-        inner = _carried(address)
-        if inner is not None:
-            return why_refused(inner, allow_private=allow_private)
-    if address.is_unspecified:
-        return "the unspecified address"
-    if address.is_loopback:
-        return None if allow_private else "a loopback address"
-    if address.is_link_local:
-        return "a link-local address"
-    if address.is_multicast:
-        return "a multicast address"
-    if isinstance(address, IPv4Address):
-        if any(address in network for network in _PRIVATE):
-            return None if allow_private else "a private address"
-        if not address.is_global or any(address in network for network in _RESERVED_4):
-            return "a reserved address"
-        return None
-    if address in _UNIQUE_LOCAL:
-        return None if allow_private else "a private address"
-    if not address.is_global or address not in _UNICAST_6:
-        return "a reserved address"
-    return None
-
-
-def _carried(address: IPv6Address) -> IPv4Address | None:
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFF_FFFF)
-    return None
-
-
-async def look_up(host: str, port: int) -> Sequence[str]:
-    """The system's answer, asked for in a thread.
-
-    Raises:
-        OSError: there is none.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(each[4][0]) for each in found]
+__all__ = ["Address", "Lookup", "find_addresses", "look_up"]
 
 
 async def find_addresses(
     host: str, port: int, *, allow_private: bool, lookup: Lookup = look_up
 ) -> list[Address]:
-    """Where to connect for ``host``: asked once, so that nobody can answer differently later.
+    """Where to connect for a file's host.
 
     Args:
         host: a name in its ASCII form, or an address without brackets.
         port: where to.
-        allow_private: as for ``why_refused``.
+        allow_private: loopback and private networks may be connected to.
         lookup: who is asked.
 
     Raises:
-        FileRefused: it is no host, has no address, or has one that is not connected to: all of
-            them must be good, since which one is taken is a matter of chance.
+        FileRefused: it is no host, has no address, or has one that is not connected to.
     """
-    literal = _read_literal(host)
-    if literal is not None:
-        found: list[Address] = [literal]
-    else:
-        _require_name(host)
-        try:
-            answers = await lookup(host, port)
-            found = list(dict.fromkeys(map(ip_address, answers)))
-        except (OSError, ValueError, UnicodeError):
-            found = []
-        if not found:
-            raise FileRefused(
-                f"the file's host {host!r} has no address; give the address of one that is there"
-            )
-    for address in found:
-        reason = why_refused(address, allow_private=allow_private)
-        if reason is not None:
-            # Which address it is stays here: names of an inner network are nobody's business.
-            raise FileRefused(
-                f"the file's host {host!r} leads to {reason}, from where nothing is fetched; "
-                "give a public address"
-            )
-    return found
-
-
-def _read_literal(host: str) -> Address | None:
     try:
-        return ip_address(host)
-    except ValueError:
-        return None
+        return await find(host, port, allow_private=allow_private, lookup=lookup)
+    except HostUnfit as unfit:
+        raise FileRefused(_tell(host, unfit)) from None
 
 
-def _require_name(host: str) -> None:
-    labels = host.removesuffix(".").split(".")
-    if len(host) > 253 or not all(map(_NAME.fullmatch, labels)):
-        raise FileRefused(f"{host[:80]!r} is no host; give the file's address as https://host/path")
-    if _NUMBER.fullmatch(labels[-1]):
-        # 2130706433, 0x7f.1 and 0177.0.0.1 are all 127.0.0.1 to some resolver.
-        raise FileRefused(
-            f"the host {host!r} is a number that is no plain IPv4 address; give the host's name"
-        )
+def _tell(host: str, unfit: HostUnfit) -> str:
+    if unfit.kind == "malformed":
+        return f"{host[:80]!r} is no host; give the file's address as https://host/path"
+    if unfit.kind == "number":
+        return f"the host {host!r} is a number that is no plain IPv4 address; give the host's name"
+    if unfit.kind == "unknown":
+        return f"the file's host {host!r} has no address; give the address of one that is there"
+    return (
+        f"the file's host {host!r} leads to {unfit.reason}, from where nothing is fetched; "
+        "give a public address"
+    )
