@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from backstay.app import Backstay
+from backstay.errors import BulkheadFull, CallRefused, CircuitBreakerError, ThrottlingError
 from backstay.jobs.endings import Endings, given_back
 from backstay.jobs.part import DurablePart
 from backstay.jobs.run import JobRun
@@ -78,6 +79,16 @@ def test_what_an_error_comes_to(
     finish = ended(error, attempt=attempt)
     assert (finish.id, finish.fence) == (UUID(int=7), 5)
     assert (finish.state, finish.delay_s, finish.give_back) == (state, delay_s, give_back)
+
+
+@pytest.mark.parametrize("attempt", [1, 3])
+@pytest.mark.parametrize("kind", [CircuitBreakerError, ThrottlingError, BulkheadFull])
+def test_a_call_that_was_not_made_uses_up_no_attempt(kind: type[CallRefused], attempt: int) -> None:
+    finish = ended(kind("not now", retry_after_s=10), attempt=attempt)
+    assert (finish.state, finish.give_back) == (State.SCHEDULED, True)
+    assert 10 <= finish.delay_s <= 15
+    assert finish.error is not None
+    assert json.loads(finish.error)["type"] == kind.__name__
 
 
 def test_a_cancellation_of_ours_says_whose_it_was() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from backstay.clock import Clock
-from backstay.errors import BadJob, TaskCrashed
+from backstay.errors import BadJob, CallRefused, TaskCrashed
 from backstay.jobs.arguments import UnreadableArguments
 from backstay.jobs.definition import AnyTask
 from backstay.jobs.durable import Writer
@@ -143,6 +143,14 @@ class Endings:
                 raised.__cause__ = error
         described = self._describe(run, type(raised).__name__, _words_of(raised), raised)
         retry = None if task is None else task.retry
+        if isinstance(raised, CallRefused):
+            # Nothing was asked of the other side: the job waits, and the attempt does not count,
+            # whatever errors its rule is for. Not for ever: one that tries and fails has failed.
+            pause_s = raised.retry_after_s * (1 + self._clock.random() / 2)
+            logger.info(
+                "the job %s of %s waits for %.3g s: %s", claim.id, claim.task, pause_s, raised
+            )
+            return self._finish(run, State.SCHEDULED, described, delay_s=pause_s, give_back=True)
         # The row says how many attempts there are; the task's rule says for which errors.
         if retry is not None and claim.attempt < claim.max_attempts and self._wants(retry, raised):
             delay_s = retry.pause_s(claim.attempt, self._clock.random())
