@@ -20,6 +20,7 @@ COMMANDS = [
     ("worker",),
     ("top",),
     ("workers",),
+    ("py2dantic",),
     *(("jobs", each) for each in ("list", "show", "retry", "cancel", "prune", "watch")),
     *(("events", each) for each in ("list", "show", "prune", "top")),
     *(("queues", each) for each in ("list", "pause", "resume")),

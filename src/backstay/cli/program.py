@@ -13,7 +13,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 import backstay
-from backstay.cli import db, events, jobs, queues, top, widgets, worker
+from backstay.cli import db, events, jobs, py2dantic, queues, top, widgets, worker
 from backstay.cli.refusal import FAILED, INTERRUPTED, MISUSED, OK, Refusal
 from backstay.cli.screen import plain
 from backstay.errors import (
@@ -113,6 +113,7 @@ queues.add_to(program)
 widgets.add_to(program)
 db.add_to(program)
 events.add_to(program)
+py2dantic.add_to(program)
 
 
 def run() -> int:
