@@ -13,7 +13,7 @@ from benchmarks.report import describe_run, print_run, save
 from benchmarks.sampling import ROOT, Unavailable
 from benchmarks.sizes import FULL, QUICK, SMOKE, Size
 
-NAMES = ("schedule", "requests", "service", "memory", "imports")
+NAMES = ("schedule", "requests", "service", "stability", "memory", "imports")
 
 
 def main() -> int:

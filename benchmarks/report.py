@@ -18,7 +18,19 @@ from benchmarks.sampling import Estimate
 
 __all__ = ["describe_run", "interval", "print_table", "save", "verdict"]
 
-_PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "anyio", "fastapi-tasks")
+_PACKAGES = (
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "anyio",
+    "httpx",
+    "fastapi-tasks",
+    "stamina",
+    "purgatory",
+    "aiolimiter",
+)
 
 
 def describe_run() -> dict[str, Any]:

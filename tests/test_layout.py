@@ -23,6 +23,16 @@ ELSEWHERE = {
     "db/autogenerate.py": "db/test_alembic_env.py",  # hooks, seen at work by Alembic itself
     "events/__init__.py": "test_public_names.py",
     "integration/__init__.py": "test_public_names.py",
+    "integration/http/__init__.py": "test_public_names.py",
+    "integration/http/auth/__init__.py": "test_public_names.py",
+    "integration/http/caching/__init__.py": "test_public_names.py",
+    "integration/http/files/__init__.py": "test_public_names.py",
+    "integration/http/paging/__init__.py": "test_public_names.py",
+    "integration/http/stand_in.py": "testing/integrations/test_patch.py",  # a Protocol
+    "integration/page/__init__.py": "test_public_names.py",
+    "integration/sample_models/__init__.py": "test_public_names.py",
+    "integration/stability/__init__.py": "test_public_names.py",
+    "integration/stability/shared/__init__.py": "test_public_names.py",
     "jobs/__init__.py": "test_public_names.py",
     "ledger/__init__.py": "test_public_names.py",
     "limits/__init__.py": "test_public_names.py",
@@ -31,6 +41,7 @@ ELSEWHERE = {
     "tasks/__init__.py": "test_public_names.py",
     "telemetry/__init__.py": "test_public_names.py",
     "testing/__init__.py": "test_public_names.py",
+    "testing/integrations/__init__.py": "test_public_names.py",
     "testing/ledger_conformance/__init__.py": "testing/test_ledger_conformance.py",
     "viewset/__init__.py": "test_public_names.py",
     "viewset/changes.py": "viewset/test_updating.py",  # one change of one item, by its verbs

@@ -9,6 +9,9 @@ The service::
     identity       who is asking
     views          products, customers and orders: who sees which of them
     steps          what is done for an order: durable jobs, their retries and error handlers
+    patience       when these are tried again, when they wait, and when patience is at an end
+    integrations   what is asked of the third parties, and how their failures are borne:
+                   payment_gateway, mail, parcel_service, analytics, and circuits of them all
     accounts       signing up, logging in, and the admin of the settings
     orders         placing an order, and following it
     warehouse      for the warehouse's machines
@@ -26,7 +29,7 @@ The world around it::
     processes      starting, killing and stopping all of these
     leash          ends a process with its parent
     assistant      a customer who comes by MCP, with the official client
-    timeline       what the processes' logs say, by request
+    timeline       what the processes' logs say, by request, and when circuits were open
     drawing        the timeline and the summary as lines of text
     stage          the screen: finished orders for good, those under way in motion
     audit          asks the database and the third parties whether all was done, and once only
@@ -63,5 +66,20 @@ The warehouse's machines have keys. The demo says where its file is::
       -H 'Content-Type: application/json' -d '{"number": "DN-1", "quantity": 24}'
     DATABASE=… python -m examples.shop.keys revoke ID
 
-And for whoever runs it: ``/livez``, ``/readyz`` and ``/metrics``.
+And for whoever runs it: ``/livez``, ``/readyz``, ``/metrics``, and ``/docintegration``, which says
+what the shop asks of whom and how that goes. It is for admins, unless ``OPEN_DOCS=1``, as in the demo.
+
+When a third party is down
+--------------------------
+
+Any of them has an outage when it is told so; the demo freezes the payment gateway instead::
+
+    python -m examples.shop.third_parties payment --port 9001
+    curl -X POST localhost:9001/down
+    curl -X POST localhost:9001/up
+
+After a few failures its circuit opens, and nobody asks it any more. Orders are taken, and wait as
+durable jobs, whose attempts are for calls that are made. One call a while tries; when that is
+answered, all go on. Whoever has waited for ``WAIT_S`` seconds, 15 minutes unless that says otherwise,
+is told that no payment came through.
 """

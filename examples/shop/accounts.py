@@ -22,9 +22,10 @@ from backstay.limits import rate_limit
 from backstay.tasks import Unique, task
 from backstay.web import Ctx
 from examples.shop.identity import ADMIN
+from examples.shop.integrations import Mail
 from examples.shop.models import NewAccount, Role, SignedUp
+from examples.shop.patience import PATIENTLY, waiting_for
 from examples.shop.premises import CurrentShop, Session
-from examples.shop.steps import PATIENTLY, post
 from examples.shop.store import AccountRow, reading
 
 __all__ = ["Accounts", "AdminUnfit", "ShopAuth", "router"]
@@ -157,8 +158,9 @@ ONCE_AN_HOUR = Unique(by=("email", "template"), period_s=3600)
 @task(name="shop.account_mail", queue="mail", retry=PATIENTLY, unique=ONCE_AN_HOUR)
 async def write_about_account(email: str, template: str, ctx: Context, shop: CurrentShop) -> str:
     """Say what came of a sign-up, to whoever reads that address."""
-    body = {"to": email, "template": template}
-    await post(shop, ctx, "EMAIL_URL", "/messages", body, key=str(ctx.job.id))
+    mail = shop.partners.mail.with_options(idempotency_key=str(ctx.job.id))
+    with waiting_for(mail, ctx):
+        await mail.send(Mail.Schema.NewMessage(to=email, template=template))
     return "sent"
 
 

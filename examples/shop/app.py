@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from backstay import Backstay
-from backstay.auth import AuthPart
+from backstay.auth import AuthPart, require_roles
 from backstay.cache import add_cache
 from backstay.db import MainDatabaseManager
 from backstay.events import add_events
@@ -29,6 +28,9 @@ from backstay.telemetry import add_telemetry
 from backstay.web import install, installed, problem_response
 from examples.shop import accounts, orders, store, warehouse
 from examples.shop.accounts import Accounts, ShopAuth
+from examples.shop.identity import ADMIN
+from examples.shop.integrations import Partners
+from examples.shop.integrations.partners import ADDRESSES
 from examples.shop.models import Subscription
 from examples.shop.order_keys import OrderKeys
 from examples.shop.premises import CurrentShop, Shop, database_url, get_session
@@ -38,14 +40,7 @@ from examples.shop.widgets import add_widgets
 
 __all__ = ["REQUIRED", "app", "create_app"]
 
-REQUIRED = (
-    "BACKSTAY_SECRET_KEY",
-    "DATABASE",
-    "PAYMENT_URL",
-    "EMAIL_URL",
-    "WAREHOUSE_URL",
-    "ANALYTICS_URL",
-)
+REQUIRED = ("BACKSTAY_SECRET_KEY", "DATABASE", *ADDRESSES)
 
 DESCRIPTION = r"""
 Place an order, then look at it a few times: its steps go on while you watch, in a process of
@@ -56,6 +51,10 @@ their own. Kill that with `kill -9`, start it again, and they go on.
 | payment | **durable**, written with the order | is tried again; then the order is `payment_failed` |
 | receipt, warehouse | **durable**, written with the booking of the payment | are tried again; then somebody is told |
 | analytics | in the web process, **after the response** | is tried again; then the event is kept |
+
+While a third party is down it is left alone: its circuit is open, orders are taken, and jobs
+wait without using up attempts. What is asked of whom, and how that goes, is at
+[/docintegration](/docintegration), for admins.
 
 Products, customers and the list of orders are view sets: filters, search, pages and cursors, ETags,
 and answers about products that are kept until an order changes what is left of them.
@@ -105,10 +104,10 @@ async def sign_up(
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the database and one pool of connections, for requests, tasks and jobs alike.
+    """Open the database, for requests, tasks and jobs alike.
 
-    backstay stops its worker and drains its tasks before it lets this end, so no job finds
-    them closed.
+    backstay stops its worker and drains its tasks before it lets this end, so no job finds it
+    closed; and then it closes the connections to the third parties.
     """
     backstay = installed(app)
     settings = backstay.settings
@@ -118,10 +117,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with manager.aengine.begin() as connection:
         await connection.run_sync(store.prepare)
     await keep_admin(app, backstay)
-    async with httpx.AsyncClient(timeout=2.0) as http:
-        keys = OrderKeys.from_setting(settings.require("BACKSTAY_SECRET_KEY"))
-        app.state.shop = Shop(manager.asession, http, keys)
-        yield
+    keys = OrderKeys.from_setting(settings.require("BACKSTAY_SECRET_KEY"))
+    app.state.shop = Shop(manager.asession, app.state.partners, keys)
+    yield
 
 
 async def keep_admin(app: FastAPI, backstay: Backstay) -> None:
@@ -176,7 +174,9 @@ def create_app(
         settings: values for ``REQUIRED``; what is not given comes from the environment or ``.env``.
             There may be others: ``ADMIN_EMAIL`` and ``ADMIN_PASSWORD`` (an admin), ``ORIGINS``
             (pages that may read answers, with spaces between them), ``TIMEZONE``, ``DEBUG``
-            (``1``), ``LEASE_S``, and ``WORKER`` (``0``: none in this process).
+            (``1``), ``OPEN_DOCS`` (``1``: everybody may see ``/docintegration``), ``WAIT_S`` (how long
+            jobs wait for a third party that is down), ``LEASE_S``, and ``WORKER`` (``0``: none in
+            this process).
         json_logs: ``True`` sets up the process's logging, one JSON object a line.
     """
     app = FastAPI(
@@ -191,14 +191,18 @@ def create_app(
     url = database_url(found.get("DATABASE", "shop.db"))
     manager = MainDatabaseManager(url, base=store.Base)
     app.state.accounts = Accounts(manager)
+    app.state.partners = Partners.at(found)
+    debug = found.get("DEBUG", "0") == "1"
     base_pattern(
         app,
         routers=[router, accounts.router, orders.router, warehouse.router],
         timezone=found.get("TIMEZONE", "Europe/Berlin"),
-        debug=found.get("DEBUG", "0") == "1",
+        debug=debug,
         database_manager=manager,
         secret_key=found.get("BACKSTAY_SECRET_KEY"),
         origins=found.get("ORIGINS", "").split() or None,
+        useintegration=app.state.partners,
+        integration_docs=debug or found.get("OPEN_DOCS", "0") == "1" or require_roles(ADMIN),
         checks={"workers": has_worker(backstay)},
     )
     ShopAuth(app.state.accounts).mount_auth(app)

@@ -48,6 +48,10 @@ IN_FLIGHT = 4
 ANSWER_S = 30.0
 """How long a customer waits for an answer. Long enough for the shop to be started again."""
 
+WAIT_S = 10.0
+"""How long orders wait for a gateway that is down, before they are called off. 15 minutes, unless
+an app says otherwise."""
+
 Moment = Literal["charged, not told", "answered", "busy"]
 """When somebody is killed: the worker between a charge and the gateway's answer; the web process
 as soon as the customer has an answer; the worker with several jobs at a time."""
@@ -79,7 +83,7 @@ WISHES = [
     [Wish({"kettle": 1})],
     [Wish({"cup": 2}, email="not an address")],
     [Wish({"tray": 1, "cup": 6}, card="tok_slow", kill="charged, not told")],
-    [Wish({"cup": 3}, card="tok_gateway_down")],
+    [Wish({"cup": 3}, card="tok_bank_down")],
     [Wish({"samovar": 1}), Wish({"samovar": 1})],  # at the same moment, and there is only one
     [Wish({"teapot": 1}, card="tok_declined")],
     [Wish({"teapot": 99})],
@@ -88,6 +92,20 @@ WISHES = [
     [Wish({"teapot": 2}), Wish({"kettle": 1, "cup": 2}, kill="busy")],
     [Wish({"tray": 1})],
 ]
+
+IN_THE_OUTAGE = [
+    Wish({"cup": 2}),
+    Wish({"teapot": 1}),
+    Wish({"cup": 4, "tray": 1}),
+    Wish({"kettle": 1}),
+    Wish({"cup": 3}),
+    Wish({"cup": 1}),
+    # And when nobody asks the gateway any more:
+    Wish({"teapot": 2}),
+    Wish({"tray": 1, "cup": 2}),
+]
+
+GATEWAY = "PaymentGateway"
 
 
 @dataclass(frozen=True)
@@ -103,6 +121,7 @@ class Options:
         pace_s: seconds between orders.
         kills: whether to kill anybody.
         lease_s: seconds of silence after which a worker counts as dead.
+        outage: whether the payment gateway hangs for a while.
     """
 
     once: bool
@@ -113,6 +132,12 @@ class Options:
     pace_s: float
     kills: bool
     lease_s: float
+    outage: bool
+
+    @property
+    def has_outage(self) -> bool:
+        """Whether it comes to that: after all orders, and if the gateway works otherwise."""
+        return self.outage and self.rounds >= len(WISHES) and "payment" not in self.broken
 
 
 @dataclass
@@ -137,12 +162,85 @@ async def place_orders(stage: Stage, town: Town, options: Options, signals: Sign
     stage.introduce(town.url, options.lease_s)
     if options.port and not town.url.endswith(f":{options.port}"):
         stage.say(f"[dim]Port {options.port} is taken, so the shop took another.[/]\n")
-    room = asyncio.Semaphore(IN_FLIGHT)
-    numbers = itertools.count(1)
+    async with (
+        httpx.AsyncClient(base_url=town.url, timeout=ANSWER_S) as client,
+        asyncio.TaskGroup() as orders,
+    ):
+        customers = Customers(stage, client, orders)
+        for wishes in WISHES[: options.rounds]:
+            await customers.wait_for_room(len(wishes))
+            if signals.caught is not None:
+                break
+            lanes = await customers.order(wishes)
+            for lane, wish in zip(lanes, wishes, strict=True):
+                if options.kills and wish.kill is not None:
+                    await kill(wish.kill, stage, town, lane)
+            await asyncio.sleep(options.pace_s)
+        if options.has_outage:
+            await first_of(customers.until_served(), signals.wait())  # one trouble at a time
+            if signals.caught is None:
+                await suffer_an_outage(stage, town, customers, signals)
+        if signals.caught is None:  # the last kill is over, its orders are not
+            orders.create_task(send_assistant(stage, town, customers.next_id()))
 
-    async def place(
-        client: httpx.AsyncClient, lane: Lane, wish: Wish, together: asyncio.Barrier
-    ) -> None:
+
+class Customers:
+    """Whoever orders, other than the assistant.
+
+    Args:
+        stage: where their orders are watched.
+        client: how they order.
+        orders: in which each order is seen to its end.
+    """
+
+    def __init__(self, stage: Stage, client: httpx.AsyncClient, orders: asyncio.TaskGroup) -> None:
+        self._stage = stage
+        self._client = client
+        self._orders = orders
+        self._room = asyncio.Semaphore(IN_FLIGHT)
+        self._numbers = itertools.count(1)
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def next_id(self) -> str:
+        """The id of the next request."""
+        return f"demo-{next(self._numbers):02}"
+
+    async def wait_for_room(self, orders: int) -> None:
+        """Wait until so many more can be watched."""
+        for _ in range(orders):
+            await self._room.acquire()
+
+    async def until_served(self) -> None:
+        """Wait until all orders so far are over."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def order(self, wishes: Sequence[Wish], *, in_turn: bool = True) -> list[Lane]:
+        """Have orders placed at the same moment. Returns when they are answered.
+
+        Args:
+            wishes: what is ordered.
+            in_turn: they had to wait for room, and make some when they are over.
+        """
+        together = asyncio.Barrier(len(wishes))
+        lanes = [
+            self._stage.timeline.sent(self.next_id(), wish.title, time.time()) for wish in wishes
+        ]
+        await asyncio.gather(
+            *(self._place(*each, together) for each in zip(lanes, wishes, strict=True))
+        )
+        for lane in lanes:
+            seeing = self._orders.create_task(self._see_through(lane, in_turn=in_turn))
+            self._under_way.add(seeing)
+            seeing.add_done_callback(self._under_way.discard)
+        return lanes
+
+    async def _see_through(self, lane: Lane, *, in_turn: bool) -> None:
+        await self._stage.until_finished(lane)
+        if in_turn:
+            self._room.release()
+
+    async def _place(self, lane: Lane, wish: Wish, together: asyncio.Barrier) -> None:
         body = wish.body()
 
         async def all_but_the_last_byte_and_then_that() -> AsyncIterator[bytes]:
@@ -160,44 +258,46 @@ async def place_orders(stage: Stage, town: Town, options: Options, signals: Sign
         try:
             with lane.attended():
                 async with asyncio.timeout(ANSWER_S):
-                    answer = await client.post(
+                    answer = await self._client.post(
                         "/orders", content=all_but_the_last_byte_and_then_that(), headers=headers
                     )
                 lane.status, lane.said = answer.status_code, why(answer)
                 lane.answered_at = lane.answered_at or time.time()
         except (httpx.HTTPError, TimeoutError) as error:
             lane.said = f"no answer: {type(error).__name__}"
-            stage.give_up(lane)
-        stage.changed(lane)
+            self._stage.give_up(lane)
+        self._stage.changed(lane)
 
-    async def see_through(lane: Lane) -> None:
-        await stage.until_finished(lane)
-        room.release()
 
-    async with (
-        httpx.AsyncClient(base_url=town.url, timeout=ANSWER_S) as client,
-        asyncio.TaskGroup() as customers,
-    ):
-        for wishes in WISHES[: options.rounds]:
-            for _ in wishes:
-                await room.acquire()
-            if signals.caught is not None:
-                break
-            together = asyncio.Barrier(len(wishes))
-            lanes = [
-                stage.timeline.sent(f"demo-{next(numbers):02}", wish.title, time.time())
-                for wish in wishes
-            ]
-            await asyncio.gather(
-                *(place(client, *each, together) for each in zip(lanes, wishes, strict=True))
-            )
-            for lane, wish in zip(lanes, wishes, strict=True):
-                customers.create_task(see_through(lane))
-                if options.kills and wish.kill is not None:
-                    await kill(wish.kill, stage, town, lane)
-            await asyncio.sleep(options.pace_s)
-        if signals.caught is None:  # the last kill is over, its orders are not
-            customers.create_task(send_assistant(stage, town, f"demo-{next(numbers):02}"))
+async def suffer_an_outage(
+    stage: Stage, town: Town, customers: Customers, signals: Signals
+) -> None:
+    """The payment gateway takes connections, and answers nothing; and customers order meanwhile."""
+    gateway = town.services["payment"]
+    stage.say(
+        f"[bold]$ kill -STOP {gateway.pid}[/]  [dim]# the payment gateway: it takes calls and "
+        "answers none[/]\n"
+    )
+    gateway.freeze()
+    try:
+        await customers.order(IN_THE_OUTAGE[:6], in_turn=False)
+        # Their calls hang until time is up, then the circuit opens.
+        await until(lambda: stage.timeline.outage(GATEWAY, WORKER) is not None, at_most_s=12)
+        if signals.caught is None:
+            lanes = await customers.order(IN_THE_OUTAGE[6:], in_turn=False)
+            await until(lambda: all(waits_for_payment(lane) for lane in lanes))
+    finally:
+        stage.say(
+            f"[bold]$ kill -CONT {gateway.pid}[/]  [dim]# it works again, beginning with the calls "
+            "that hung[/]\n"
+        )
+        gateway.thaw()
+    await until(lambda: stage.timeline.outage(GATEWAY, WORKER) is None, at_most_s=12)
+
+
+def waits_for_payment(lane: Lane) -> bool:
+    """Whether an order's payment was not even asked for yet."""
+    return "payment" in lane.rows and lane.rows["payment"].spared > 0
 
 
 async def send_assistant(stage: Stage, town: Town, request_id: str) -> None:
@@ -243,9 +343,9 @@ async def until_charged(gateway: Service, order_id: int | None) -> None:
             await asyncio.sleep(0.02)
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool], *, at_most_s: float = 5) -> None:
     """Wait until something is so, but not for ever."""
-    for _ in range(500):
+    for _ in range(round(at_most_s * 100)):
         if condition():
             return
         await asyncio.sleep(0.01)
@@ -329,6 +429,12 @@ def account(
             f"{counted(len(gone), 'analytics event')} killed with the web process and gone: that "
             "task is not durable."
         )
+    said += [
+        f"{counted(outage.spared, 'call')} spared a gateway that hung: the circuit was open for "
+        f"{outage.closed_at - outage.opened_at:.1f} s. Payments waited, and lost no attempt by that."
+        for outage in stage.timeline.outages
+        if outage.party == GATEWAY and outage.closed_at is not None
+    ]
     again = sum(each["asked"] > 1 for book in books.values() for each in book.values())
     if again:
         said.append(
@@ -385,6 +491,8 @@ async def run(options: Options, console: Console) -> int:
             "DATABASE": str(stage.database),
             "BACKSTAY_SECRET_KEY": secrets.token_urlsafe(32),
             "LEASE_S": str(options.lease_s),
+            "WAIT_S": str(WAIT_S),
+            "OPEN_DOCS": "1",  # on this machine alone
         }
         worker = await stack.enter_async_context(
             Kept.start(
@@ -548,6 +656,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--pace", type=float, default=0.4, help="seconds between orders")
     parser.add_argument("--lease", type=float, default=2.0, help="of workers, in seconds")
     parser.add_argument("--no-kills", action="store_true", help="let everybody live")
+    parser.add_argument("--no-outage", action="store_true", help="let the gateway work")
     given = parser.parse_args(arguments)
     broken = tuple(filter(None, given.broken.split(",")))
     for name in broken:
@@ -562,6 +671,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         given.pace,
         not given.no_kills,
         given.lease,
+        not given.no_outage,
     )
 
 

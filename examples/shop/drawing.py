@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -13,11 +13,12 @@ from rich.text import Text
 
 from examples.shop.assistant import Call, Visit
 from examples.shop.models import STEPS
-from examples.shop.timeline import Lane, Row
+from examples.shop.timeline import Lane, Outage, Row
 
 _MOMENT = {"durable": "durable", "after_response": "response"}
 _COLOUR = {"durable": "cyan", "response": "blue"}
 _MCP = "yellow"
+_OPEN = "yellow"
 _SPAN_S = 1.2
 _LABEL = 32
 _NOTE = 36
@@ -38,17 +39,31 @@ class Glyphs:
     tick: str = "╵"
     arrow: str = "→"
     report: str = "●"
+    spared: str = "○"
+    open: str = "▒"
 
 
 UNICODE = Glyphs()
-ASCII = Glyphs("=", ".", "|", "o", "x", "K", "#", "'", "->", "*")
+ASCII = Glyphs("=", ".", "|", "o", "x", "K", "#", "'", "->", "*", "-", "~")
 
 
-def draw(lane: Lane, *, now: float, width: int, glyphs: Glyphs) -> Iterable[Text]:
+def _none(row: Row) -> list[Outage]:
+    return []
+
+
+def draw(
+    lane: Lane,
+    *,
+    now: float,
+    width: int,
+    glyphs: Glyphs,
+    outages_of: Callable[[Row], Sequence[Outage]] = _none,
+) -> Iterable[Text]:
     """A lane as lines of ``width`` columns.
 
     Args:
         now: what is still running is drawn up to here.
+        outages_of: those that a step came into; they have a line below it.
     """
     yield _header(lane, now, width, glyphs)
     if not lane.rows:
@@ -66,6 +81,8 @@ def draw(lane: Lane, *, now: float, width: int, glyphs: Glyphs) -> Iterable[Text
         moment = "" if _moment(row) == before else _moment(row)
         before = _moment(row)
         yield _step_row(lane, row, moment, now, pen)
+        if outages := outages_of(row):
+            yield _circuit_row(outages, now, pen)
 
 
 def draw_visit(visit: Visit, *, now: float, width: int, glyphs: Glyphs) -> Iterable[Text]:
@@ -128,8 +145,11 @@ def legend(glyphs: Glyphs, url: str, lease_s: float) -> Iterable[Text]:
         ". Both processes will be killed with ",
         ("kill -9", "bold red"),
         " and started again at once. What a dead worker held is run again when its lease has run "
-        f"out: {lease_s:g} s here, 10 s unless an app says otherwise. The last customer is an AI "
-        "assistant's client, which shops by ",
+        f"out: {lease_s:g} s here, 10 s unless an app says otherwise. Then the payment gateway will "
+        "hang, and the worker opens its ",
+        ("circuit", "bold yellow"),
+        ": orders are taken, and wait. The last customer is an AI assistant's client, which shops "
+        "by ",
         ("MCP", _MCP),
         ".",
     )
@@ -148,7 +168,11 @@ def legend(glyphs: Glyphs, url: str, lease_s: float) -> Iterable[Text]:
         (glyphs.answer, "dim"),
         " the answer was out  ",
         (glyphs.report, f"bold {_MCP}"),
-        " progress",
+        " progress  ",
+        (glyphs.open * 2, _OPEN),
+        " circuit open  ",
+        (glyphs.spared, f"bold {_OPEN}"),
+        " no call made",
     )
     yield Text()
 
@@ -180,7 +204,8 @@ def summary(lanes: Sequence[Lane], width: int, glyphs: Glyphs) -> Iterable[Rende
     verdicts = Counter((lane.verdict or "unknown").replace("_", " ") for lane in accepted)
     refused = Counter(_result(lane)[0] for lane in lanes if not lane.accepted)
     rows = [row for lane in lanes for row in lane.rows.values()]
-    attempts = sum(len(row.attempts) for row in rows)
+    attempts = sum(row.tries for row in rows)
+    spared = sum(row.spared for row in rows)
     failures = sum(row.failures for row in rows)
     handlers = sum(row.handled_at is not None for row in rows)
     yield _total(len(lanes), "requests", {"accepted": len(accepted), **refused})
@@ -193,6 +218,7 @@ def summary(lanes: Sequence[Lane], width: int, glyphs: Glyphs) -> Iterable[Rende
             "of these failed": failures,
             "killed": sum(row.kills for row in rows),
             "error handlers": handlers,
+            **({"calls not made": spared} if spared else {}),
         },
     )
     yield Text()
@@ -217,10 +243,14 @@ def _cell(row: Row | None, glyphs: Glyphs, *, narrow: bool) -> Text:
         "gone": (glyphs.killed, "yellow", "gone"),
     }.get(row.state, (glyphs.failed, "bold red", row.state.replace("_", " ")))
     if row.state == "done" and len(row.attempts) > 1:
-        word = str(len(row.attempts)) if narrow else f"{len(row.attempts)} tries"
-        if row.kills:
-            return Text.assemble((mark, style), " ", (word, ""), " ", (glyphs.killed, "bold red"))
-    elif narrow:
+        word = str(row.tries) if narrow else f"{row.tries} tries"
+        if row.tries == 1:
+            word = ""
+        kinds = [(glyphs.killed, "bold red")] if row.kills else []
+        kinds += [(glyphs.spared, f"bold {_OPEN}")] if row.spared else []
+        parts = [(mark, style), *([(word, "")] if word else []), *kinds]
+        return Text(" ").join(Text(*each) for each in parts)
+    if narrow:
         word = ""
     return Text.assemble((mark, style), " ", (word, "" if row.state == "done" else style))
 
@@ -256,6 +286,10 @@ class _Pen:
     def column(self, at: float) -> int:
         """Where ``at`` is."""
         return min(self.columns - 1, max(0, int((at - self._origin) / self._column_s)))
+
+    def since(self, at: float) -> float:
+        """Seconds from the beginning of the line, 0 for what was before."""
+        return max(0.0, at - self._origin)
 
     def line(self) -> list[tuple[str, str]]:
         """An empty row of cells: a character and its style."""
@@ -338,12 +372,14 @@ def _step_row(lane: Lane, row: Row, moment: str, now: float, pen: _Pen) -> Text:
         if pause_from is not None:
             _put(cells, pause_from + 1, glyphs.pause * (first - pause_from - 1), "dim")
         _put(cells, first, glyphs.bar * (last - first + 1), colour)
-        if attempt.ended_at is not None:
+        if attempt.spared:
+            _put(cells, last, glyphs.spared, f"bold {_OPEN}")
+        elif attempt.ended_at is not None:
             mark = glyphs.killed if attempt.killed else glyphs.failed
             good = attempt.succeeded
             _put(cells, last, glyphs.done if good else mark, "green" if good else "bold red")
         pause_from = last
-    if row.state in ("retrying", "orphaned") and pause_from is not None:
+    if row.state in ("retrying", "orphaned", "spared") and pause_from is not None:
         _put(cells, pause_from + 1, glyphs.pause * (pen.column(now) - pause_from), "dim")
     if row.handled_at is not None:
         at = max(pen.column(row.handled_at), (pause_from if pause_from is not None else -1) + 1)
@@ -351,9 +387,23 @@ def _step_row(lane: Lane, row: Row, moment: str, now: float, pen: _Pen) -> Text:
     return _assemble(_label(moment, row.step, since_s, colour), cells, _note(row, glyphs), pen)
 
 
+def _circuit_row(outages: Sequence[Outage], now: float, pen: _Pen) -> Text:
+    cells = pen.line()
+    for each in outages:
+        first, last = pen.column(each.opened_at), pen.column(each.closed_at or now)
+        _put(cells, first, pen.glyphs.open * (last - first + 1), _OPEN)
+    since_s = pen.since(outages[0].opened_at)
+    open_s = sum((each.closed_at or now) - each.opened_at for each in outages)
+    ended = all(each.closed_at is not None for each in outages)
+    note = Text(f"open for {open_s:.1f} s" if ended else "open: nobody is asked", _OPEN)
+    return _assemble(_label("", "circuit", since_s, _OPEN), cells, note, pen)
+
+
 def _note(row: Row, glyphs: Glyphs) -> Text:
     counts = [f"{row.kills} killed"] if row.kills else []
     counts += [f"{row.failures} failed"] if row.failures else []
+    if row.spared and not counts:
+        counts = [f"{row.spared} spared"]
     count = ", ".join([*counts, ""]) if row.state == "done" else ""
     detail = row.detail.replace("→", glyphs.arrow)
     match row.state:
@@ -366,11 +416,13 @@ def _note(row: Row, glyphs: Glyphs) -> Text:
         case "gone":
             return Text(f"killed: {detail}", "yellow")
         case "retrying":
-            return Text(f"attempt {len(row.attempts)}: {detail}", "red")
+            return Text(f"attempt {row.tries}: {detail}", "red")
+        case "spared":
+            return Text(f"waits: {detail}", _OPEN)
         case "failed":
             return Text(detail, "red")
-        case "running" if len(row.attempts) > 1:
-            return Text(f"attempt {len(row.attempts)}", "dim")
+        case "running" if row.tries > 1:
+            return Text(f"attempt {row.tries}", "dim")
     return Text(detail, "dim")
 
 

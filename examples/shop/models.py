@@ -46,8 +46,8 @@ class NewOrder(BaseModel):
     items: list[Item] = Field(min_length=1, max_length=20)
     card: str = Field(
         description="A token of the payment gateway's. As with any gateway's test mode, some are "
-        "special: `tok_declined` is refused, for `tok_gateway_down` there is never an answer, and "
-        "`tok_slow` is charged at once and answered a while later.",
+        "special: `tok_declined` is refused, for `tok_bank_down` the card's bank never answers, "
+        "and `tok_slow` is charged at once and answered a while later.",
         examples=["tok_visa"],
         repr=False,
     )

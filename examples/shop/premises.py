@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated
 
-import httpx
 from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.requests import HTTPConnection
 
+from examples.shop.integrations import Partners
 from examples.shop.order_keys import OrderKeys
 
 __all__ = ["CurrentShop", "Session", "Shop", "database_url", "get_session", "get_shop"]
@@ -21,7 +21,7 @@ class Shop:
     """What is there for as long as the app is, in web processes and in workers alike."""
 
     new_session: async_sessionmaker[AsyncSession]
-    http: httpx.AsyncClient
+    partners: Partners
     order_keys: OrderKeys
 
 

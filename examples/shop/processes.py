@@ -120,6 +120,14 @@ class Service:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
+    def freeze(self) -> None:
+        """``kill -STOP``: it lives, and takes connections, and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """``kill -CONT``: it goes on where it was, with all that has come in meanwhile."""
+        self._process.send_signal(signal.SIGCONT)
+
     async def _read(self, on_line: Callable[[str], object] | None) -> None:
         assert self._process.stderr is not None
         async for raw in self._process.stderr:

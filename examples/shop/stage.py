@@ -15,10 +15,17 @@ from rich.text import Text
 from examples.shop.assistant import Visit
 from examples.shop.audit import status_of
 from examples.shop.drawing import ASCII, UNICODE, draw, draw_visit, legend, summary
-from examples.shop.timeline import WEB, WORKER, Lane, Row, Timeline
+from examples.shop.timeline import WEB, WORKER, Lane, Outage, Row, Timeline
 
 READY = {WEB: "Application startup complete", WORKER: "worker for examples.shop.app:app starts"}
 """What each process writes when it has started."""
+
+NAMES = {
+    "PaymentGateway": "the payment gateway",
+    "Mail": "the mail provider",
+    "ParcelService": "the parcel service",
+    "Analytics": "analytics",
+}
 
 PATIENCE_S = 20.0
 """How long an accepted order may take before the demo stops waiting for it."""
@@ -42,7 +49,7 @@ class Stage:
 
     def __init__(self, console: Console, database: Path) -> None:
         self.database = database
-        self.timeline = Timeline(self.changed)
+        self.timeline = Timeline(self.changed, self.circuit_turned)
         self.pids: dict[str, int] = {}
         self.visit: Visit | None = None
         self._killed_at: dict[str, float] = {}
@@ -91,6 +98,27 @@ class Stage:
         self.say(
             f"[bold red]{self.glyphs.killed} killed:[/] [red]{process}, with {what} under way[/]\n"
         )
+
+    def circuit_turned(self, outage: Outage) -> None:
+        """A process leaves a third party alone from now on, or asks it again."""
+        name = NAMES.get(outage.party, outage.party)
+        mark = self.glyphs.open * 2
+        if outage.closed_at is None:
+            what = (
+                "jobs that need it wait in the file, and use up no attempts"
+                if outage.process == WORKER
+                else "what is for it is kept in the file"
+            )
+            self.say(
+                f"[bold yellow]{mark} circuit open:[/] [yellow]the {outage.process} leaves {name} "
+                f"alone: {what}[/]\n"
+            )
+        else:
+            self.say(
+                f"[bold green]{mark} circuit closed:[/] [green]one call tried, and was answered. In "
+                f"{outage.closed_at - outage.opened_at:.1f} s {name} was spared {outage.spared} "
+                "calls; what waited goes on[/]\n"
+            )
 
     def _ready_event(self, process: str) -> asyncio.Event:
         return self._ready.setdefault(process, asyncio.Event())
@@ -212,7 +240,15 @@ class Stage:
             yield Text(self._tally(len(under_way)), "dim")
 
     def _draw(self, lane: Lane) -> list[Text]:
-        return list(draw(lane, now=time.time(), width=self.width, glyphs=self.glyphs))
+        return list(
+            draw(
+                lane,
+                now=time.time(),
+                width=self.width,
+                glyphs=self.glyphs,
+                outages_of=self.timeline.outages_of,
+            )
+        )
 
     def _draw_visit(self, visit: Visit) -> list[Text]:
         return list(draw_visit(visit, now=time.time(), width=self.width, glyphs=self.glyphs))

@@ -5,6 +5,8 @@
     the order's request ──> payment ──┬──> receipt ────┬──> closing
                                       └──> warehouse ──┘
 
+While a third party is down, jobs that need it wait: see ``patience``.
+
 Each arrow is a row that is written in the same transaction as what it follows from: the order and
 its payment job, the booking and the two jobs after it. So there is no moment at which a process
 may die and an order has one without the other.
@@ -14,32 +16,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, ParamSpec
 
-import httpx
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from backstay import Context, current_context
 from backstay.context import Moment
-from backstay.errors import UnknownJob
-from backstay.tasks import JobFailure, Retry, Secret, Task, task
+from backstay.errors import CallRefused, UnknownJob
+from backstay.tasks import Discard, JobFailure, Secret, Snooze, Task, task
 from examples.shop import store
+from examples.shop.integrations import Analytics, Mail, ParcelService, PaymentGateway
 from examples.shop.models import Item, NewOrder, Order, Step
+from examples.shop.patience import BRIEFLY, PATIENTLY, brief, may_pass, waiting_for
 from examples.shop.premises import CurrentShop, Shop
 from examples.shop.views import PRODUCTS_CHANGED
 
 P = ParamSpec("P")
-
-
-def may_pass(error: Exception) -> bool:
-    """Whether trying again may help: unless somebody says that it is our fault."""
-    return not isinstance(error, httpx.HTTPStatusError) or error.response.status_code >= 500
-
-
-# Short pauses, because people are watching. A shop would leave retry= out: ten attempts in half
-# an hour.
-PATIENTLY = Retry(attempts=8, base_s=0.1, max_s=0.3, on=may_pass)
-BRIEFLY = Retry(attempts=3, base_s=0.1, on=may_pass)
 
 
 def step(
@@ -57,6 +49,14 @@ def step(
             log(ctx, order_id, name, "running")
             try:
                 done = await func(*args, **kwargs)
+            except Snooze as pause:
+                asked = not isinstance(pause.__cause__, CallRefused)
+                detail = f"{brief(pause.__cause__)}, again in {pause.seconds:.1f} s"
+                log(ctx, order_id, name, "retrying" if asked else "spared", detail)
+                raise
+            except Discard as end:
+                log(ctx, order_id, name, "failed", f"{brief(end.__cause__)} for too long")
+                raise
             except Exception as error:
                 last = ctx.job.attempt >= ctx.job.max_attempts or not may_pass(error)
                 log(ctx, order_id, name, "failed" if last else "retrying", brief(error))
@@ -77,8 +77,10 @@ def step(
 @step("refund")
 async def give_back(order_id: int, payment_key: str, ctx: Context, shop: CurrentShop) -> str:
     """Undo the charge made under a key, if there is one, and prevent a later one."""
-    answer = await post(shop, ctx, "PAYMENT_URL", "/refunds", {"order": order_id}, key=payment_key)
-    return "given back" if answer.json()["refunded"] else "nothing had been charged"
+    gateway = shop.partners.payment.with_options(idempotency_key=payment_key)
+    with waiting_for(gateway, ctx, for_ever=True):
+        answer = await gateway.refund(order_id)
+    return "given back" if answer.refunded else "nothing had been charged"
 
 
 @task(name="shop.payment_failed", transactional=True)
@@ -90,7 +92,8 @@ async def payment_failed(failure: JobFailure, ctx: Context) -> None:
     # The charge may have come through and its answer not.
     ctx.tasks.durable.schedule(give_back, order_id, str(failure.job_id))
     log(ctx, order_id, "refund", "waiting")
-    log(ctx, order_id, "payment", "handled", f"{failure.error_type} → payment_failed")
+    why = "out of patience" if failure.error_type == "Discard" else failure.error_type
+    log(ctx, order_id, "payment", "handled", f"{why} → payment_failed")
     ended(ctx, order_id, "payment_failed")
 
 
@@ -125,12 +128,11 @@ async def take_payment(
     The gateway knows a second attempt by the job's id. What is written here is committed
     together with the job's completion, and so are the two jobs that follow.
     """
-    body = {"order": order_id, "amount_cents": amount_cents, "card": card}
-    try:
-        answer = await post(shop, ctx, "PAYMENT_URL", "/charges", body, key=str(ctx.job.id))
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code != 402:
-            raise
+    gateway = shop.partners.payment.with_options(idempotency_key=str(ctx.job.id))
+    new = PaymentGateway.Schema.NewCharge(order=order_id, amount_cents=amount_cents, card=card)
+    with waiting_for(gateway, ctx):
+        charge = await gateway.charge(new)
+    if isinstance(charge, PaymentGateway.SchemaError.http402):
         # That is an answer. Asking again would not change it.
         await store.call_off(ctx.db.session, order_id)
         await ctx.cache.invalidate(PRODUCTS_CHANGED)
@@ -146,15 +148,16 @@ async def take_payment(
     durable.task(after=[receipt, parcel]).schedule(close_order, order_id)
     await store.remember_job(session, order_id, "receipt", receipt.id)
     await store.remember_job(session, order_id, "warehouse", parcel.id)
-    return "had been charged already" if "Idempotent-Replayed" in answer.headers else "charged"
+    return "had been charged already" if charge.is_replay else "charged"
 
 
 @task(name="shop.receipt", queue="mail", retry=PATIENTLY, on_discard=call_for_help)
 @step("receipt")
 async def send_receipt(order_id: int, email: str, ctx: Context, shop: CurrentShop) -> str:
     """Tell the customer that the money has arrived."""
-    body = {"to": email, "template": "receipt", "order": order_id}
-    await post(shop, ctx, "EMAIL_URL", "/messages", body, key=str(ctx.job.id))
+    mail = shop.partners.mail.with_options(idempotency_key=str(ctx.job.id))
+    with waiting_for(mail, ctx):
+        await mail.send(Mail.Schema.NewMessage(to=email, template="receipt", order=order_id))
     return "sent"
 
 
@@ -164,8 +167,10 @@ async def notify_warehouse(
     order_id: int, items: list[Item], ctx: Context, shop: CurrentShop
 ) -> str:
     """Have the goods packed."""
-    body = {"order": order_id, "items": [item.model_dump() for item in items]}
-    await post(shop, ctx, "WAREHOUSE_URL", "/shipments", body, key=str(ctx.job.id))
+    parcels = shop.partners.parcels.with_options(idempotency_key=str(ctx.job.id))
+    lines = [ParcelService.Schema.Line(sku=each.sku, quantity=each.quantity) for each in items]
+    with waiting_for(parcels, ctx):
+        await parcels.ship(order_id, lines)
     return "told to ship"
 
 
@@ -245,9 +250,13 @@ async def track_order(shop: Shop, order: Order) -> None:
     work = ctx.work
     assert isinstance(work, Task)
     log(ctx, order.id, "analytics", "running")
-    body = {"event": "order_placed", "order": order.id, "total_cents": order.total_cents}
+    event = Analytics.Schema.Event(
+        event="order_placed", order=order.id, total_cents=order.total_cents
+    )
+    # The same key for all attempts: this task's, which are not in any ledger.
+    analytics = shop.partners.analytics.with_options(idempotency_key=f"order-{order.id}")
     try:
-        await post(shop, ctx, "ANALYTICS_URL", "/events", body, key=f"order-{order.id}")
+        await analytics.track(event)
     except Exception as error:
         again = BRIEFLY.wants(error, work.attempts)
         log(ctx, order.id, "analytics", "retrying" if again else "failed", brief(error))
@@ -271,35 +280,11 @@ async def subscribe(shop: Shop, email: str) -> None:
 
 async def send_welcome(shop: Shop, email: str) -> None:
     """Greet a new reader of the newsletter."""
-    body = {"to": email, "template": "welcome"}
-    await post(shop, current_context(), "EMAIL_URL", "/messages", body, key=f"welcome-{email}")
+    mail = shop.partners.mail.with_options(idempotency_key=f"welcome-{email}")
+    await mail.welcome(email)
 
 
 # ------------------------------------------------------------------ what they share
-
-
-async def post(
-    shop: Shop, ctx: Context, base_url: str, path: str, body: dict[str, Any], *, key: str
-) -> httpx.Response:
-    """Call a third party, in a way that makes calling it twice harmless.
-
-    Args:
-        shop: has the connections.
-        ctx: whose work it is.
-        base_url: the setting that says where it is.
-        path: on that server.
-        body: becomes JSON.
-        key: the same for every attempt at the same thing.
-
-    Raises:
-        httpx.HTTPError: no answer, or one that is not a success.
-    """
-    answer = await shop.http.post(
-        ctx.settings.require(base_url) + path,
-        json=body,
-        headers={"X-Request-ID": ctx.correlation_id, "Idempotency-Key": key},
-    )
-    return answer.raise_for_status()
 
 
 def log(ctx: Context, order_id: int, step: str, state: str, detail: str = "") -> None:
@@ -322,17 +307,3 @@ def when_kept(ctx: Context, say: Callable[[], None]) -> None:
             say()
 
     ctx.at(Moment.ANSWERED, answered)
-
-
-def brief(error: Exception) -> str:
-    """An error in a few words, for people."""
-    match error:
-        case httpx.HTTPStatusError():
-            return f"answered {error.response.status_code}"
-        case httpx.ConnectError():
-            return "unreachable"
-        case httpx.TimeoutException():
-            return "no answer in time"
-        case httpx.TransportError():
-            return "connection lost"
-    return str(error)

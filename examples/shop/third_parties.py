@@ -3,6 +3,7 @@
 ::
 
     python -m examples.shop.third_parties payment --port 9001 --seed 7
+    curl -X POST localhost:9001/down    # and all it answers is 503, until /up
 
 What goes wrong depends on the seed, the request id and the number of the attempt alone, never
 on the clock or on who was first, so a run can be repeated.
@@ -63,6 +64,7 @@ class Received:
     Attributes:
         key: the idempotency key. What comes again under the same key is not done again.
         request_id: the ``X-Request-ID`` it came with.
+        id: by which the third party knows it.
         asked: how often it was asked.
         refunded: for charges: whether the money went back.
     """
@@ -70,6 +72,7 @@ class Received:
     key: str
     request_id: str
     body: dict[str, Any]
+    id: str
     asked: int = 1
     refunded: bool = False
 
@@ -83,7 +86,7 @@ class LostAnswer(Response):
 
 
 class ThirdParty:
-    """One of them, as an ASGI app: ``POST`` anything, ``GET /received``."""
+    """One of them, as an ASGI app: ``POST`` anything, ``GET /received``, ``GET /asked``."""
 
     def __init__(self, name: str, *, seed: str, manner: Manner) -> None:
         self._name = name
@@ -92,9 +95,14 @@ class ThirdParty:
         self._calls: Counter[tuple[str, str]] = Counter()
         self._received: dict[str, Received] = {}
         self._refunded: set[str] = set()
+        self._asked = 0
+        self._is_down = False
         self.app = Starlette(
             routes=[
                 Route("/received", self.received, methods=["GET"]),
+                Route("/asked", self.how_often_asked, methods=["GET"]),
+                Route("/down", self.go_down, methods=["POST"]),
+                Route("/up", self.come_up, methods=["POST"]),
                 Route("/{path:path}", self.asked, methods=["POST"]),
             ]
         )
@@ -103,8 +111,25 @@ class ThirdParty:
         """Everything it did, for whoever wants to check."""
         return JSONResponse([asdict(each) for each in self._received.values()])
 
+    async def how_often_asked(self, request: Request) -> Response:
+        """How many calls came, done or not."""
+        return JSONResponse(self._asked)
+
+    async def go_down(self, request: Request) -> Response:
+        """Have an outage: whatever is asked from now on, the answer is 503."""
+        self._is_down = True
+        return Response(status_code=204)
+
+    async def come_up(self, request: Request) -> Response:
+        """Work again."""
+        self._is_down = False
+        return Response(status_code=204)
+
     async def asked(self, request: Request) -> Response:
         """Do what is asked, in its manner."""
+        self._asked += 1
+        if self._is_down:
+            return Response(status_code=503)  # and what comes later has the luck it would have had
         request_id = request.headers.get("X-Request-ID", "")
         body = await request.json()
         self._calls[request.url.path, request_id] += 1
@@ -125,9 +150,11 @@ class ThirdParty:
         """Do it, unless that has been done."""
         if (before := self._received.get(key)) is not None:
             before.asked += 1
-            return JSONResponse({}, headers={"Idempotent-Replayed": "true"})
-        self._received[key] = Received(key, request_id, body)
-        return JSONResponse({})
+            return JSONResponse({"id": before.id}, headers={"Idempotent-Replayed": "true"})
+        new = self._received[key] = Received(
+            key, request_id, body, id=f"{self._name}-{len(self._received) + 1}"
+        )
+        return JSONResponse({"id": new.id})
 
 
 class PaymentGateway(ThirdParty):
@@ -142,8 +169,8 @@ class PaymentGateway(ThirdParty):
             return JSONResponse({"refunded": charge is not None})
         if body["card"] == "tok_declined" or key in self._refunded:
             return JSONResponse({"error": "declined"}, status_code=402)
-        if body["card"] == "tok_gateway_down":
-            return Response(status_code=503)
+        if body["card"] == "tok_bank_down":
+            return JSONResponse({"error": "the card's bank does not answer"}, status_code=504)
         return super().do(path, key, request_id, body)
 
 

@@ -28,6 +28,17 @@ WORKER = "worker"
 
 _ANSWER = re.compile(r'"POST /(?:orders|mcp/?) HTTP/[\d.]+" (\d+)$')
 
+_CIRCUIT = re.compile(r"the circuit of (\w+)\.\w+ is (open|closed)")
+
+PARTIES = {
+    "payment": "PaymentGateway",
+    "refund": "PaymentGateway",
+    "receipt": "Mail",
+    "warehouse": "ParcelService",
+    "analytics": "Analytics",
+}
+"""Who is asked by a step."""
+
 _ACCEPTED = {200, 201}
 """201 for an order by ``POST /orders``; MCP answers 200 to whatever it is asked."""
 
@@ -39,6 +50,7 @@ class Attempt:
     Attributes:
         process: in which it runs.
         killed: it ended with its process.
+        spared: it made no call, for the circuit was open; it is not one of the job's attempts.
     """
 
     began_at: float
@@ -46,6 +58,24 @@ class Attempt:
     ended_at: float | None = None
     succeeded: bool = False
     killed: bool = False
+    spared: bool = False
+
+
+@dataclass
+class Outage:
+    """A time in which a process left a third party alone: its circuit was open.
+
+    Attributes:
+        party: as its class is called.
+        process: whose circuit it is.
+        spared: how many calls of durable steps were not made.
+    """
+
+    party: str
+    process: str
+    opened_at: float
+    closed_at: float | None = None
+    spared: int = 0
 
 
 @dataclass
@@ -68,7 +98,7 @@ class Row:
     def failures(self) -> int:
         """How many attempts have failed, other than with their process."""
         return sum(
-            not (each.succeeded or each.killed)
+            not (each.succeeded or each.killed or each.spared)
             for each in self.attempts
             if each.ended_at is not None
         )
@@ -77,6 +107,16 @@ class Row:
     def kills(self) -> int:
         """How many attempts ended with their process."""
         return sum(each.killed for each in self.attempts)
+
+    @property
+    def tries(self) -> int:
+        """How many attempts there were."""
+        return sum(not each.spared for each in self.attempts)
+
+    @property
+    def spared(self) -> int:
+        """How often it came in vain, for the circuit was open."""
+        return sum(each.spared for each in self.attempts)
 
     @property
     def durable(self) -> bool:
@@ -88,9 +128,10 @@ class Row:
         self.state, self.detail = state, detail
         if state == "running":
             self.attempts.append(Attempt(at, process))
-        elif state in ("done", "retrying", "failed") and self.attempts:
+        elif state in ("done", "retrying", "failed", "spared") and self.attempts:
             self.attempts[-1].ended_at = at
             self.attempts[-1].succeeded = state == "done"
+            self.attempts[-1].spared = state == "spared"
         elif state == "handled":
             self.handled_at = at
 
@@ -180,11 +221,22 @@ class Timeline:
 
     Args:
         on_change: called after every line that changed a lane, with the lane.
+        on_circuit: called when a circuit has opened, or closed again.
+
+    Attributes:
+        lanes: by request id.
+        outages: in the order they began.
     """
 
-    def __init__(self, on_change: Callable[[Lane], object]) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[Lane], object],
+        on_circuit: Callable[[Outage], object] = lambda outage: None,
+    ) -> None:
         self.lanes: dict[str, Lane] = {}
+        self.outages: list[Outage] = []
         self._on_change = on_change
+        self._on_circuit = on_circuit
 
     def sent(self, request_id: str, title: str, at: float) -> Lane:
         """A client sends a request."""
@@ -200,6 +252,26 @@ class Timeline:
             if row.attempts[-1].process == process
         ]
 
+    def outage(self, party: str, process: str) -> Outage | None:
+        """The one that goes on."""
+        for each in self.outages:
+            if each.closed_at is None and (each.party, each.process) == (party, process):
+                return each
+        return None
+
+    def outages_of(self, row: Row) -> list[Outage]:
+        """Those that a step came into."""
+        if not row.attempts:
+            return []
+        first, last = row.attempts[0].began_at, row.attempts[-1].began_at
+        return [
+            each
+            for each in self.outages
+            if each.party == PARTIES.get(row.step)
+            and each.opened_at <= last
+            and (each.closed_at is None or each.closed_at >= first)
+        ]
+
     def pauses_after_kills(self) -> list[float]:
         """Seconds from each attempt that was killed to the next one."""
         return [
@@ -212,6 +284,9 @@ class Timeline:
 
     def killed(self, process: str, at: float) -> list[Row]:
         """A process was killed. What had been running in it, other than requests."""
+        for outage in self.outages:
+            if outage.process == process and outage.closed_at is None:
+                outage.closed_at = at  # the next one has to find out by itself
         hit = []
         for lane in self.lanes.values():
             rows = [
@@ -236,6 +311,8 @@ class Timeline:
             record = json.loads(line)
             request_id = record["correlation_id"]
             at = datetime.fromisoformat(record["time"]).timestamp()
+            if record["logger"] == "backstay.integration":
+                self._hear_of_circuit(record["message"], at, process)
         except (ValueError, KeyError, TypeError):
             return
         lane = self.lanes.get(request_id)
@@ -249,6 +326,9 @@ class Timeline:
         elif "step" in record:
             row = lane.rows.setdefault(record["step"], Row(record["step"]))
             row.report(at, record["state"], record["detail"], process)
+            outage = self.outage(PARTIES.get(row.step, ""), process)
+            if record["state"] == "spared" and outage is not None:
+                outage.spared += 1
         elif "verdict" in record:
             lane.verdict = record["verdict"]
             lane.decided_at = at
@@ -261,3 +341,17 @@ class Timeline:
         else:
             return
         self._on_change(lane)
+
+    def _hear_of_circuit(self, message: str, at: float, process: str) -> None:
+        """A circuit has opened, or closed; or it stays open, for the call that tried has failed."""
+        if (match := _CIRCUIT.match(message)) is None:
+            return
+        outage = self.outage(match[1], process)
+        if match[2] == "open" and outage is None:
+            outage = Outage(match[1], process, at)
+            self.outages.append(outage)
+        elif match[2] == "closed" and outage is not None:
+            outage.closed_at = at
+        else:
+            return
+        self._on_circuit(outage)

@@ -39,6 +39,7 @@ _SWITCHES = {
     "db": "backstay.db.add_database(app, url)",
     "durable": "backstay.tasks.add_tasks(app)",
     "events": "backstay.events.add_events(app)",
+    "integrations": "backstay.integration.add_integrations(app, [...])",
     "job": "backstay.tasks.add_tasks(app)",
     "limits": "backstay.limits.add_limits(app)",
     "pattern": "backstay.pattern.base_pattern(app)",

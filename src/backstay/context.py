@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from backstay.cache.part import ContextCache
     from backstay.db.part import ContextDatabase
     from backstay.events.events import Events
+    from backstay.integration.http.declaration import EndpointsDeclaration
     from backstay.jobs.durable import DurableScheduler
     from backstay.jobs.run import JobRun
     from backstay.limits.context_limits import ContextLimits
@@ -207,6 +208,7 @@ class Context:
         limits: ContextLimits
         tasks: TaskScheduler
         durable: DurableScheduler
+        integrations: tuple[EndpointsDeclaration, ...]
         job: JobRun
         cache: ContextCache
         db: ContextDatabase

@@ -48,6 +48,13 @@
     │   ├── BadIntegration    a pattern or call that could never work            (ValueError)
     │   ├── StabilityTimeoutError   the call took longer than it may; 504        (TimeoutError)
     │   ├── MaxRetriesExceededError it failed, and is not tried again; 502
+    │   ├── UpstreamError     the other side answered with an error; 502
+    │   │   └── UpstreamBusy  it answered that it has too much to do; 503
+    │   ├── UpstreamUnreachable   no answer came, or not the whole of one; 502
+    │   ├── BadAnswer         an answer that is not what its endpoint declares; 502
+    │   ├── AddressRefused    an address that this service does not call; 422
+    │   ├── UnmockedCall      a test would have called somebody         (NotImplementedError)
+    │   ├── ContractBroken    recorded answers that the models do not fit   (AssertionError)
     │   └── CallRefused       it was not made at all; 503
     │       ├── CircuitBreakerError the other side fails, and is left alone for a while
     │       ├── ThrottlingError     more calls a second than there may be
@@ -82,9 +89,11 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 __all__ = [
+    "AddressRefused",
     "AlreadyInstalled",
     "AuthError",
     "BackstayError",
+    "BadAnswer",
     "BadAuth",
     "BadCache",
     "BadCursor",
@@ -104,6 +113,7 @@ __all__ = [
     "CircuitBreakerError",
     "ClientCannot",
     "ContextClosed",
+    "ContractBroken",
     "DataError",
     "DatabaseUnavailable",
     "GrantRefused",
@@ -142,6 +152,10 @@ __all__ = [
     "TooManyTasks",
     "UnknownJob",
     "UnknownWidget",
+    "UnmockedCall",
+    "UpstreamBusy",
+    "UpstreamError",
+    "UpstreamUnreachable",
     "ValidationError",
     "VersionMismatch",
     "VersionRequired",
@@ -541,6 +555,112 @@ class MaxRetriesExceededError(IntegrationError):
     def __init__(self, message: str = "", *, attempts: int = 1) -> None:
         super().__init__(message)
         self.attempts = attempts
+
+
+class UpstreamError(IntegrationError):
+    """Another service answered with an error that nobody declared, or that was to be raised.
+
+    The status is 502, whatever the other side said: its 404 is not this service's.
+
+    Args:
+        message: what happened.
+        endpoint: what was called, such as ``"Google Translate.translate"``.
+        answered: the HTTP status it answered with.
+        error: its body as the declared model, ``None`` if none is declared for that status.
+        body: the beginning of its body. Not for clients.
+        retry_after_s: whole seconds after which to try again, as it says; ``None`` if it does not.
+    """
+
+    status = 502
+    title = "Bad Gateway"
+    public_detail = "Another service could not do its part. Try again later."
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        endpoint: str = "",
+        answered: int = 500,
+        error: object = None,
+        body: str = "",
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.answered = answered
+        self.error = error
+        self.body = body
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
+
+
+class UpstreamBusy(UpstreamError):
+    """It answered 429 or 503. Whoever asks here hears 503: the 429 was meant for this service."""
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 5
+
+
+class UpstreamUnreachable(IntegrationError):
+    """Another service could not be reached, or the connection broke. See ``__cause__``."""
+
+    status = 502
+    title = "Bad Gateway"
+    public_detail = "Another service could not be reached. Try again later."
+
+
+class BadAnswer(IntegrationError):
+    """Another service's answer is not what its endpoint declares.
+
+    Args:
+        message: what happened; without the values found, which may be secret.
+        endpoint: what was called, such as ``"Google Translate.translate"``.
+        answered: the HTTP status it answered with, ``None`` if that is unknown.
+        fields: the places that are wrong, such as ``"items.0.price"``.
+    """
+
+    status = 502
+    title = "Bad Gateway"
+    public_detail = "Another service gave an answer that could not be read. Try again later."
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        endpoint: str = "",
+        answered: int | None = None,
+        fields: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.answered = answered
+        self.fields = fields
+
+
+class AddressRefused(IntegrationError):
+    """An address that somebody else chose, and that this service does not call (SSRF)."""
+
+    status = 422
+    title = "Unprocessable Content"
+    public_detail = "That address is not one that this service calls. Give a public one."
+
+
+class UnmockedCall(IntegrationError, NotImplementedError):
+    """A test stands in for integrations, and something was called that it says nothing about."""
+
+
+class ContractBroken(IntegrationError, AssertionError):
+    """Recorded answers do not fit the models that their endpoints declare.
+
+    Args:
+        message: all that is wrong, a line each.
+        faults: the same lines.
+    """
+
+    def __init__(self, message: str = "", *, faults: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
 
 
 class CallRefused(IntegrationError):

@@ -266,3 +266,35 @@ async def test_without_a_secret_it_does_not_start(
     with pytest.raises(RuntimeError, match="BACKSTAY_SECRET_KEY"):
         async with running(app):
             raise AssertionError("it has started")
+
+
+# ------------------------------------------------------------------ for whoever asks what is asked
+
+
+@async_test
+async def test_admins_see_what_the_shop_asks_of_whom_and_nobody_else_does(tmp_path: Path) -> None:
+    async with shop_alone(tmp_path, **NOBODY_WORKS) as here:
+        refused(await here.shop.get("/docintegration"), 401)
+        refused(await here.shop.get("/docintegration.json"), 401)
+        customer = await here.login("grace@example.com")
+        refused(await here.shop.get("/docintegration.json", headers=customer), 403)
+        answer = await here.shop.get("/docintegration.json", headers=here.admin)
+        assert answer.status_code == 200
+        labels = {
+            f"{each['name']}.{endpoint['name']}"
+            for each in answer.json()["integrations"]
+            for endpoint in each["endpoints"]
+        }
+        assert labels == {
+            *("Payment gateway.charge", "Payment gateway.refund", "Mail.send", "Mail.welcome"),
+            *("Parcel service.ship", "Analytics.track"),
+        }
+        page = await here.shop.get("/docintegration", headers=here.admin)
+        assert page.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("setting", ["OPEN_DOCS", "DEBUG"])
+@async_test
+async def test_a_setting_shows_it_to_everybody(tmp_path: Path, setting: str) -> None:
+    async with shop_alone(tmp_path, **NOBODY_WORKS, **{setting: "1"}) as here:
+        assert (await here.shop.get("/docintegration")).status_code == 200

@@ -132,7 +132,7 @@ Runs = dict[str, "Future[Ended]"]
 def test_killed_three_times_every_order_is_completed_and_the_status_is_0(runs: Runs) -> None:
     status, output = runs["run_to_the_end"].result()
     assert status == 0, output
-    assert "All accepted orders (12) were fully processed: 10 paid and shipped, 2 called" in output
+    assert "All accepted orders (20) were fully processed: 18 paid and shipped, 2 called" in output
     assert output.count("killed: worker, with") == 2
     assert output.count("killed: web, with") == 1
     # The gateway had taken the money when the worker was killed.
@@ -144,12 +144,26 @@ def test_without_a_terminal_it_prints_plain_lines_and_each_request_once(runs: Ru
     _, output = runs["run_to_the_end"].result()
     assert "\x1b" not in output
     headers = re.findall(r"^(?:order \d+|no order) +(demo-\d\d)  ", output, re.MULTILINE)
-    assert sorted(headers) == [f"demo-{number:02}" for number in range(1, 16)]
-    assert len(re.findall(r"^  durable   payment ", output, re.MULTILINE)) == 12
+    assert sorted(headers) == [f"demo-{number:02}" for number in range(1, 24)]
+    assert len(re.findall(r"^  durable   payment ", output, re.MULTILINE)) == 20
     drawn = [line for line in output.splitlines() if re.match(r"order|assistant|  [drtw ]", line)]
     assert max(map(len, drawn)) <= 120
     for glyph in "✗☠◆●":
         assert glyph in output
+
+
+def test_while_the_gateway_hangs_its_circuit_is_open_and_orders_wait_and_are_paid(
+    runs: Runs,
+) -> None:
+    status, output = runs["run_to_the_end"].result()
+    assert status == 0, output
+    acts = ("$ kill -STOP ", "circuit open: the worker leaves the payment gateway", "$ kill -CONT ")
+    places = [output.index(act) for act in (*acts, "circuit closed: one call tried")]
+    assert places == sorted(places)
+    spared = re.search(r"^([1-9]\d*) calls spared a gateway that hung", output, re.MULTILINE)
+    assert spared is not None
+    assert re.search(r"^  durable   payment .*○.*✓", output, re.MULTILINE)
+    assert re.search(r"^            circuit .*▒.* open for \d\.\d s$", output, re.MULTILINE)
 
 
 def test_the_last_customer_comes_by_mcp_and_all_it_wanted_is_found_in_the_file(runs: Runs) -> None:

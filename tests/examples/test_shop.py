@@ -134,7 +134,7 @@ async def test_with_failures_every_accepted_order_is_processed_or_called_off(
     tmp_path: Path,
 ) -> None:
     async with town(tmp_path, seed="25") as here:
-        cards = ["tok_visa"] * 8 + ["tok_declined", "tok_gateway_down"]
+        cards = ["tok_visa"] * 8 + ["tok_declined", "tok_bank_down"]
         answers = await asyncio.gather(
             *(here.order(f"r-{number}", card, cup=2) for number, card in enumerate(cards))
         )

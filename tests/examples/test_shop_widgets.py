@@ -249,7 +249,7 @@ async def test_an_order_that_cannot_be_paid_says_so_and_nothing_of_the_shops_ins
 ) -> None:
     async with town(tmp_path, failures=RELIABLE) as here:
         wire = await client(here)
-        placed = await called(wire, "place_order", **wanted(card="tok_gateway_down", cup=1))
+        placed = await called(wire, "place_order", **wanted(card="tok_bank_down", cup=1))
         said, order = await reports(wire, "order_status", **of(placed), wait=True)
         assert (0, 3, "Payment under way, tried again") in said
         assert order["status"] == "failed"

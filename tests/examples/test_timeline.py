@@ -11,7 +11,7 @@ import pytest
 
 from examples.shop.drawing import ASCII, draw
 from examples.shop.models import STEPS
-from examples.shop.timeline import WEB, WORKER, Lane, Timeline
+from examples.shop.timeline import WEB, WORKER, Lane, Outage, Timeline
 
 START = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
 
@@ -21,7 +21,8 @@ class Log:
 
     def __init__(self) -> None:
         self.changes: list[Lane] = []
-        self.timeline = Timeline(self.changes.append)
+        self.turned: list[Outage] = []
+        self.timeline = Timeline(self.changes.append, self.turned.append)
 
     def line(self, ms: int, process: str = WEB, **record: Any) -> None:
         time = datetime.fromtimestamp(START + ms / 1000, UTC).isoformat()
@@ -31,6 +32,10 @@ class Log:
     def step(self, ms: int, step: str, state: str, detail: str = "") -> None:
         process = WORKER if STEPS.get(step, "durable") == "durable" else WEB
         self.line(ms, process, order=7, step=step, state=state, detail=detail)
+
+    def circuit(self, ms: int, what: str, process: str = WORKER) -> None:
+        message = f"the circuit of PaymentGateway.charge is {what}"
+        self.line(ms, process, logger="backstay.integration", message=message)
 
     def verdict(self, ms: int, verdict: str = "processed") -> None:
         self.line(ms, WORKER, order=7, verdict=verdict)
@@ -52,7 +57,13 @@ class Log:
 
     def drawn(self) -> list[str]:
         lane = self.lane
-        lines = draw(lane, now=lane.ended_at, width=100, glyphs=ASCII)
+        lines = draw(
+            lane,
+            now=lane.ended_at,
+            width=100,
+            glyphs=ASCII,
+            outages_of=self.timeline.outages_of,
+        )
         return [line.plain.rstrip() for line in lines]
 
 
@@ -163,6 +174,54 @@ def test_attempts_pauses_and_the_handler_are_drawn_where_they_happened() -> None
     assert row[32:].split("  ")[0] == "=======x.......=====x#"
     assert row.endswith("-> kept")
     assert request.endswith("'1 s")
+
+
+def test_a_circuit_that_opened_is_drawn_below_what_waited_for_it_and_no_attempt_is_counted() -> (
+    None
+):
+    log = Log()
+    log.placed()
+    log.answer(5)
+    log.step(6, "analytics", "done")
+    log.step(0, "payment", "running")
+    log.step(200, "payment", "retrying", "no answer in time")
+    log.circuit(200, "open: no calls for 2 s")
+    log.step(300, "payment", "running")
+    log.step(300, "payment", "spared", "circuit open, again in 0.4 s")
+    log.circuit(500, "open: no calls for 2 s")  # who tried has failed
+    log.step(700, "payment", "running")
+    log.circuit(800, "closed again")
+    log.step(800, "payment", "done", "charged")
+    log.verdict(900)
+    (outage,) = log.timeline.outages
+    assert outage.spared == 1
+    assert log.turned == [outage, outage]
+    row = log.lane.rows["payment"]
+    assert (row.tries, row.failures, row.spared) == (2, 1, 1)
+    at = next(number for number, line in enumerate(log.drawn()) if "payment" in line)
+    payment, circuit = log.drawn()[at : at + 2]
+    assert re.fullmatch(r"=+x\.+-\.+=+o", payment[32:].split("  ")[0])
+    assert circuit[32:].split("  ")[-1].strip() == "open for 0.6 s"
+    assert circuit[32:54].strip("~ ") == ""
+
+
+def test_the_circuit_of_a_process_that_was_killed_is_gone_with_it() -> None:
+    log = Log()
+    log.placed()
+    log.circuit(100, "open: no calls for 2 s")
+    log.circuit(100, "open: no calls for 2 s", WEB)
+    log.killed(200, WORKER)
+    assert log.timeline.outage("PaymentGateway", WORKER) is None
+    assert log.timeline.outage("PaymentGateway", WEB) is not None
+
+
+def test_what_waits_for_a_circuit_is_in_the_file_and_nobodys_when_its_worker_dies() -> None:
+    log = Log()
+    log.placed()
+    log.step(10, "payment", "running")
+    log.step(10, "payment", "spared", "circuit open, again in 2.0 s")
+    assert log.killed(30, WORKER) == []
+    assert not log.lane.finished
 
 
 def test_lines_about_other_things_change_nothing() -> None:

@@ -92,6 +92,7 @@ async def serving(
     root: str = "",
     raise_app_exceptions: bool = True,
     debug: bool = False,
+    translate_url: str = "http://127.0.0.1:9",
 ) -> AsyncIterator[Service]:
     """The service on an empty database of that kind; ``prepare`` may add to it before it starts."""
     with at(database, folder) as url:
@@ -102,6 +103,7 @@ async def serving(
                 "ROOT": root,
                 "SECRET_KEY": SECRET_KEY,
                 "DEBUG": "1" if debug else "0",
+                "TRANSLATE_URL": translate_url,
             }
         )
         await service.manager.acreate_all()

@@ -5,7 +5,7 @@ Checked by test_typing.py, never run.
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, assert_type
 from uuid import UUID
@@ -14,6 +14,14 @@ from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 
 from backstay import Context, Progress, current_context
+from backstay.integration import (
+    ApiHTTP,
+    EndpointsDeclaration,
+    HTTPMethod,
+    IntegrationHTTP,
+    LinkHeader,
+    sp,
+)
 from backstay.tasks import (
     Call,
     Cancel,
@@ -527,3 +535,36 @@ async def widgets(app: FastAPI) -> None:
     number: int = await add(1)
     text: str = order("7") + greet("Ada")
     print(number, text, complete(""), await server.call("add", a=1))
+
+
+class Rates(EndpointsDeclaration):
+    integration = IntegrationHTTP("Rates")
+
+    class Schema:
+        class Rate(BaseModel):
+            per_euro: float
+
+    class SchemaError:
+        class http404(BaseModel):
+            error: str
+
+    @integration.endpoint(HTTPMethod.get, "/rates/{currency}")
+    @sp.RetryPattern()
+    @sp.Timeout(2)
+    async def rate(api: ApiHTTP, currency: str) -> Schema.Rate | SchemaError.http404:
+        return await api.send(query={"day": "today"})
+
+    @integration.endpoint(HTTPMethod.get, "/rates")
+    async def all(api: ApiHTTP) -> AsyncIterator[Schema.Rate]:
+        async for page in api.pages(LinkHeader()):
+            yield Rates.Schema.Rate.model_validate(page.json())
+
+
+async def integrations(rates: Rates) -> None:
+    assert_type(await rates.rate("USD"), Rates.Schema.Rate | Rates.SchemaError.http404)
+    assert_type(
+        await rates.with_options(timeout=3).rate(currency="USD"),
+        Rates.Schema.Rate | Rates.SchemaError.http404,
+    )
+    async for each in rates.all():
+        assert_type(each, Rates.Schema.Rate)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI
 
 from backstay.context import Context
+from backstay.integration import ApiHTTP, EndpointsDeclaration, HTTPMethod, IntegrationHTTP
 from backstay.tasks import (
     Job,
     JobFailure,
@@ -257,4 +258,23 @@ async def widgets_that_are_none() -> None:
     text: str = await add(1)  # error: assignment
     print(Priced().price)  # error: attr-defined
     auth_required(scopes=7)  # error: call-overload
+    print(text)
+
+
+class Rates(EndpointsDeclaration):
+    integration = IntegrationHTTP("Rates")
+
+    @integration.endpoint(HTTPMethod.get, "/rates/{currency}")
+    async def rate(api: ApiHTTP, currency: str) -> float:
+        return await api.send()
+
+    @integration.endpoint("FETCH", "/")  # error: arg-type
+    async def odd(api: ApiHTTP) -> float:
+        return await api.send(json={})  # error: call-arg
+
+
+async def integrations_that_are_none(rates: Rates) -> None:
+    await rates.rate(3)  # error: arg-type
+    await rates.rate()  # error: call-arg
+    text: str = await rates.rate("USD")  # error: assignment
     print(text)

@@ -30,6 +30,7 @@ _BESIDE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         "backstay state": ("state_meta", ("state", "state_meta")),
         "backstay limits": ("limits_meta", ("limits", "limits_meta")),
         "backstay auth": ("auth_meta", _AUTH),
+        "backstay stability": ("stability_meta", ("circuits", "buckets", "stability_meta")),
         "backstay events": ("events_meta", ("events", "event_minutes", "events_meta")),
     }
 )

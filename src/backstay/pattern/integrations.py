@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-__all__ = ["DocumentedIntegration", "Integration", "read_integrations"]
+from fastapi import FastAPI
+
+from backstay.errors import BadIntegration, BadPattern
+
+if TYPE_CHECKING:
+    from backstay.integration.page.installation import Access
+
+__all__ = [
+    "DocumentedIntegration",
+    "Integration",
+    "read_integration_docs",
+    "read_integrations",
+    "use_integrations",
+]
 
 
 class Integration(Protocol):
@@ -47,6 +60,11 @@ def read_integrations(
         return ()
     found = tuple(given)
     for each in found:
+        if isinstance(each, type):
+            raise TypeError(
+                f"useintegration= is a list of integrations; {each.__qualname__} is a class of "
+                f"them: give an instance, {each.__qualname__}(base_url=...)"
+            )
         missing = [name for name in ("integration", "base_url") if not hasattr(each, name)]
         if not missing:
             missing = [
@@ -60,3 +78,44 @@ def read_integrations(
                 f"{type(each).__qualname__} has no {', no '.join(missing)}"
             )
     return found
+
+
+def read_integration_docs(given: Access) -> Access:
+    """Who may see the page about integrations, looked over.
+
+    Raises:
+        BadPattern: it is none of what is possible.
+    """
+    if given is None or isinstance(given, bool):
+        return given
+    from backstay.integration.page.installation import read_access
+
+    try:
+        return read_access(given)
+    except BadIntegration:
+        raise BadPattern(
+            "integration_docs= is None (in debug mode), True (everybody), False (nobody) or a "
+            f"dependency that decides; got {given!r}"
+        ) from None
+
+
+def use_integrations(
+    app: FastAPI, integrations: Sequence[DocumentedIntegration], *, docs: Access
+) -> None:
+    """Let integrations live as long as the app, and add the page about them.
+
+    Args:
+        app: the app.
+        integrations: as ``read_integrations`` returned them. Those that are declared with
+            ``EndpointsDeclaration`` are opened and closed with the app; others see to that
+            themselves.
+        docs: who may see the page, ``False`` to leave it away; see ``add_docintegration``.
+    """
+    from backstay.integration import EndpointsDeclaration, add_integrations
+    from backstay.integration.page import add_docintegration
+
+    ours = [each for each in integrations if isinstance(each, EndpointsDeclaration)]
+    if ours:
+        add_integrations(app, ours)
+    if docs is not False:
+        add_docintegration(app, integrations, access=docs)

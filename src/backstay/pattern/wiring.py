@@ -17,7 +17,12 @@ from backstay.pattern.guards import Guards, add_guards
 from backstay.pattern.health import Health, HealthCheck, read_checks
 from backstay.pattern.health_checks import checks_of
 from backstay.pattern.health_routes import add_health_routes
-from backstay.pattern.integrations import DocumentedIntegration, read_integrations
+from backstay.pattern.integrations import (
+    DocumentedIntegration,
+    read_integration_docs,
+    read_integrations,
+    use_integrations,
+)
 from backstay.pattern.part import PatternPart
 from backstay.pattern.project import description_of, version_of
 from backstay.pattern.routers import COMMON_TAG, add_tags, include, read_routers
@@ -31,6 +36,7 @@ from backstay.web.security_headers import read_security_headers
 
 if TYPE_CHECKING:
     from backstay.db.manager import MainDatabaseManager
+    from backstay.integration.page.installation import Access
 
 __all__ = ["base_pattern"]
 
@@ -60,6 +66,7 @@ def base_pattern(
     timing: bool | None = None,
     version: str | None = None,
     settings: Mapping[str, Any] | object | None = None,
+    integration_docs: Access = None,
 ) -> Backstay:
     """Turn an app into a service that can be operated. One call, where the app is made.
 
@@ -82,7 +89,8 @@ def base_pattern(
             by commas, the newest first.
         origins: whose pages may read answers, with credentials (``["https://shop.example"]``), or
             ``["*"]``: everybody's, without. ``None``: nobody's but the service's own.
-        useintegration: declared integrations, as ``app.state.USEINTEGRATION``.
+        useintegration: declared integrations, as ``app.state.USEINTEGRATION``. Their connections
+            are closed with the app (``add_integrations``), and ``/docintegration`` shows them.
         trusted_proxies: addresses and networks whose word about a client's address counts.
             ``None``: nobody's.
         allowed_hosts: names the service answers to (``["shop.example", "*.shop.example"]``); others
@@ -102,6 +110,9 @@ def base_pattern(
             ``None``: in debug mode. Times tell strangers what an endpoint did.
         version: the app's. ``None``: what ``base_dir`` says, else as it is.
         settings: as for ``install``.
+        integration_docs: who may see ``/docintegration``, which is there if ``useintegration`` is
+            given. ``None``: everybody in debug mode, otherwise nobody; ``True``: everybody; a
+            dependency: whom it lets pass; ``False``: there is no such page.
 
     Returns:
         The app's ``Backstay``.
@@ -137,6 +148,7 @@ def base_pattern(
     project = None if base_dir is None else _read_directory(base_dir)
     key = read_secret_key(secret_key, debug=in_debug)
     integrations = read_integrations(useintegration)
+    docs = read_integration_docs(integration_docs)
     proxies = _read_proxies(trusted_proxies)
     guards = Guards(
         origins=read_origins(origins),
@@ -180,6 +192,8 @@ def base_pattern(
     part = PatternPart(Health({**checks_of(backstay), **own_checks}, backstay.clock))
     backstay.add(part)
     include(app, found_routers)
+    if useintegration is not None:
+        use_integrations(app, integrations, docs=docs)
     if health:
         add_health_routes(app, part)
         add_tags(app, [COMMON_TAG])

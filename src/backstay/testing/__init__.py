@@ -18,6 +18,12 @@ from backstay.testing.running_app import RunningApp, running
 if TYPE_CHECKING:
     from backstay.testing.auth_client import BaseAuthJwtPytest, client_auth_jwt
     from backstay.testing.fixture_rows import apply_fixture_db, to_namedtuple
+    from backstay.testing.integrations.answer import Answer, Answers, answers
+    from backstay.testing.integrations.contract import check_contract, check_live
+    from backstay.testing.integrations.patch import patch_integration
+    from backstay.testing.integrations.rules import MockedCall, MockRules
+    from backstay.testing.integrations.tape import Tape
+    from backstay.testing.integrations.tapes import record_integration, replay_integration, tape
     from backstay.testing.pytest_plugin import (
         aengine,
         client,
@@ -37,16 +43,24 @@ if TYPE_CHECKING:
     from backstay.testing.write_turn import IsolationError
 
 __all__ = [
+    "Answer",
+    "Answers",
     "BaseAuthJwtPytest",
     "BasePytest",
     "FakeClock",
     "IsolationError",
+    "MockRules",
+    "MockedCall",
     "RunningApp",
     "SettingTest",
+    "Tape",
     "aengine",
+    "answers",
     "apply_fixture_db",
     "assert_enqueued",
     "assert_not_enqueued",
+    "check_contract",
+    "check_live",
     "check_response_json",
     "client",
     "client_auth_jwt",
@@ -56,12 +70,16 @@ __all__ = [
     "drain",
     "engine",
     "enqueued",
+    "patch_integration",
     "prepared_database",
     "pytest_configure",
+    "record_integration",
+    "replay_integration",
     "rm_key_from_deep_dict",
     "running",
     "setting_test",
     "started_app",
+    "tape",
     "test_app",
     "to_namedtuple",
     "track_queries",
@@ -69,11 +87,23 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "Answer": "integrations.answer",
+    "Answers": "integrations.answer",
     "BaseAuthJwtPytest": "auth_client",
     "IsolationError": "write_turn",
+    "MockRules": "integrations.rules",
+    "MockedCall": "integrations.rules",
     "SettingTest": "setting",
+    "Tape": "integrations.tape",
+    "answers": "integrations.answer",
     "apply_fixture_db": "fixture_rows",
+    "check_contract": "integrations.contract",
+    "check_live": "integrations.contract",
     "client_auth_jwt": "auth_client",
+    "patch_integration": "integrations.patch",
+    "record_integration": "integrations.tapes",
+    "replay_integration": "integrations.tapes",
+    "tape": "integrations.tapes",
     "to_namedtuple": "fixture_rows",
     "track_queries": "queries",
 }

@@ -4,7 +4,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backstay.integration.circuit import Circuit, CircuitRules, CircuitState, Outcome, Permit
+from backstay.integration.stability.circuit import (
+    Circuit,
+    CircuitRules,
+    CircuitState,
+    Outcome,
+    Permit,
+)
 
 RULES = CircuitRules(fail_threshold=3, fail_rate=0.5, minimum_calls=3, window_s=10, reset_s=5)
 
@@ -141,9 +147,29 @@ class Circuits(RuleBasedStateMachine):
         self.seen.clear()
         self.changes += 1
 
+    @rule()
+    def somebody_else_opens_it(self) -> None:
+        assert self.circuit.open_until(self.now + 5) == (self.opened_at is None)
+        self.opened_at = self.now
+        self.seen.clear()
+        self.changes += 1
+
+    @rule()
+    def somebody_else_closes_it(self) -> None:
+        assert self.circuit.close() == (self.opened_at is not None)
+        self.opened_at = None
+        self.seen.clear()
+        self.changes += 1
+
     @invariant()
     def it_stands_as_it_should(self) -> None:
         assert (self.circuit.state(self.now) is CircuitState.CLOSED) == (self.opened_at is None)
+        standing = self.circuit.standing(self.now)
+        assert standing.state is self.circuit.state(self.now)
+        recent = [failed for when, failed in self.seen if when > self.now - 10]
+        assert (standing.calls, standing.failures) == (len(recent), sum(recent))
+        opens_in = 0 if self.opened_at is None else max(0, self.opened_at + 5 - self.now)
+        assert standing.opens_in_s == opens_in
         assert self.probes <= 1
 
 

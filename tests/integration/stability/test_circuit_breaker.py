@@ -9,9 +9,9 @@ import pytest
 
 from backstay.errors import BadIntegration, CircuitBreakerError, StabilityTimeoutError
 from backstay.integration import sp
-from backstay.integration.answers import status_of
+from backstay.integration.stability.answers import status_of
 from backstay.testing import FakeClock
-from tests.integration.test_answers import Answer
+from tests.integration.stability.test_answers import Answer
 from tests.support import PATIENCE_S, async_test
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstay.integration.compartment import Compartment, Waiter
+from backstay.integration.stability.compartment import Compartment, Waiter
 
 
 def reached() -> Waiter:

@@ -1,6 +1,6 @@
 """Whoever listens hears once that time is up."""
 
-from backstay.integration.deadline import Deadline
+from backstay.integration.stability.deadline import Deadline
 
 
 def test_listeners_hear_of_their_deadline_and_of_outer_ones() -> None:

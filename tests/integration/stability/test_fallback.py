@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from backstay.errors import BadIntegration
+from backstay.errors import BadAnswer, BadIntegration, BulkheadFull, UpstreamError
 from backstay.integration import sp
+from backstay.integration.outgoing import OutgoingCall, current_call
 from tests.support import async_test
 
 
@@ -83,3 +84,98 @@ def test_alternatives_that_could_never_work_are_refused() -> None:
         sp.Fallback(None)  # type: ignore[arg-type]  # as a sloppy user does
     with pytest.raises(BadIntegration):
         sp.Fallback(lambda: None, fallback_on=())
+
+
+class Answer:
+    def __init__(self, status: int) -> None:
+        self.status_code = status
+
+
+class Failed(Exception):
+    def __init__(self, status: int) -> None:
+        self.response = Answer(status)
+
+
+@async_test
+async def test_results_that_are_failures_have_an_alternative() -> None:
+    def alternative(number: int, error: Exception) -> Exception:
+        return error
+
+    def ask(number: int) -> Any:
+        return Answer(number) if number else None
+
+    async def ask_later(number: int) -> Any:
+        return ask(number)
+
+    fallback = sp.Fallback(alternative, failure_on=(503, lambda result: result is None))
+    for answer in (fallback(ask), fallback(ask_later)):
+
+        async def asked(number: int, answer: Any = answer) -> Any:
+            result = answer(number)
+            return await result if asyncio.iscoroutine(result) else result
+
+        assert (await asked(200)).status_code == 200
+        busy, nothing = await asked(503), await asked(0)
+        assert isinstance(busy, UpstreamError)
+        assert busy.answered == 503
+        assert isinstance(nothing, BadAnswer)
+
+
+def test_errors_go_by_what_failure_on_says_and_refusals_fail_anyway() -> None:
+    @sp.Fallback(lambda error: "sorry", failure_on=503)
+    def ask(error: Exception) -> str:
+        raise error
+
+    assert ask(Failed(503)) == "sorry"
+    assert ask(BulkheadFull("x")) == "sorry"
+    with pytest.raises(Failed):
+        ask(Failed(404))
+
+    @sp.Fallback(lambda: "sorry", fallback_on=KeyError, failure_on=503)
+    def look_up(error: Exception) -> str:
+        raise error
+
+    assert look_up(KeyError()) == "sorry"
+    with pytest.raises(Failed):
+        look_up(Failed(503))
+
+
+def test_an_error_of_the_alternative_tells_of_the_first_one() -> None:
+    def alternative() -> None:
+        raise KeyError
+
+    first = OSError()
+
+    @sp.Fallback(alternative)
+    def ask() -> None:
+        raise first
+
+    with pytest.raises(KeyError) as raised:
+        ask()
+    assert raised.value.__context__ is first
+
+
+class Unreachable:
+    """Stands for a response of a client."""
+
+    status_code = 500
+    headers: dict[str, str] = {}
+
+
+@async_test
+async def test_inside_an_endpoint_the_alternative_does_not_answer_with_the_status_of_the_first() -> (
+    None
+):
+    call = OutgoingCall("owner", "Names.get", "GET")
+    current_call.set(call)
+
+    async def alternative() -> str:
+        return "last known"
+
+    @sp.Fallback(alternative, failure_on=500)
+    async def ask() -> str:
+        call.answered(500, Unreachable())
+        return "error page"
+
+    assert await ask() == "last known"
+    assert (call.status, call.answer, call.retry_after) == (None, None, None)

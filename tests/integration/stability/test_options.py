@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backstay.errors import BadIntegration
-from backstay.integration.options import read_count, read_fraction, read_seconds
+from backstay.integration.stability.options import read_count, read_fraction, read_seconds
 
 
 @pytest.mark.parametrize("value", [1.5, timedelta(seconds=1.5)])

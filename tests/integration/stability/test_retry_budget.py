@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstay.integration.retry_budget import RetryBudget
+from backstay.integration.stability.retry_budget import RetryBudget
 
 
 def test_it_begins_with_ten_and_gets_one_a_second() -> None:
@@ -41,3 +41,21 @@ def test_there_are_never_more_than_it_says(steps: list[tuple[float, bool]], shar
         else:
             retries += budget.take(now)
         assert retries <= 10 + share * calls + now + 1e-6
+
+
+def test_how_many_are_left_can_be_shown() -> None:
+    budget = RetryBudget(0.5)
+    for _ in range(4):
+        assert budget.take(0)
+    assert budget.left(0) == 6
+    assert budget.left(2) == 8
+    assert RetryBudget(None).left(0) is None
+
+
+def test_time_that_passed_while_it_was_full_brings_nothing() -> None:
+    budget = RetryBudget(0.5)
+    budget.count_call(0)
+    budget.count_call(100)
+    for _ in range(10):
+        assert budget.take(100)
+    assert not budget.take(100)

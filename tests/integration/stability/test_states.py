@@ -1,6 +1,8 @@
 """States are apart by name, and do not fill the memory."""
 
-from backstay.integration.states import States
+import gc
+
+from backstay.integration.stability.states import States
 
 
 class Counter:
@@ -38,3 +40,39 @@ def test_those_that_know_something_stay() -> None:
         states.of(number, 0)
     assert states.of("known", 0) is known
     assert len(states) < 30
+
+
+class Owner:
+    """An integration."""
+
+
+def test_each_owner_has_states_of_its_own() -> None:
+    states, first, second = States(Counter), Owner(), Owner()
+    owners = (None, first, second, "text", 3)
+    found = [states.of("a", 0, owner) for owner in owners]
+    assert len({id(each) for each in found}) == 5
+    assert [states.of("a", 0, owner) for owner in owners] == found
+    for owner, state in zip(owners, found, strict=True):
+        assert states.known(owner) == [("a", state)]
+        assert states.at_hand("a", owner) in {state, None}
+    assert states.known(Owner()) == []
+
+
+def test_states_of_owners_that_are_gone_are_gone() -> None:
+    states = States(Counter)
+    kept = Owner()
+    states.of("a", 0, kept)
+    for _ in range(100_000):
+        states.of("a", 0, Owner()).calls = 1
+    gc.collect()
+    assert len(states) == 1
+    assert len(states.known(kept)) == 1
+
+
+def test_a_single_state_is_at_hand() -> None:
+    states, owner = States(Counter), Owner()
+    for each in (None, owner):
+        assert states.at_hand("a", each) is None
+        state = states.of("a", 0, each)
+        assert states.at_hand("a", each) is state
+        assert states.at_hand("b", each) is None

@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backstay.integration.token_bucket import Place, TokenBucket
+from backstay.integration.stability.token_bucket import Place, TokenBucket
 
 
 def test_a_burst_of_ten_passes_at_ten_a_second() -> None:
@@ -32,6 +32,17 @@ def test_the_last_place_can_be_given_back_and_no_other() -> None:
     _, second, third = (bucket.take(0, 5) for _ in range(3))
     bucket.give_back(third)
     assert bucket.take(0, 5).wait_s == 2
+
+
+def test_it_says_when_there_is_one_more() -> None:
+    bucket = TokenBucket(4, 2)
+    assert bucket.next_in_s(0) == 0
+    bucket.take(0)
+    assert bucket.next_in_s(0) == 0
+    bucket.take(0)
+    assert bucket.next_in_s(0) == 0.25
+    assert bucket.next_in_s(0.2) == pytest.approx(0.05)
+    assert bucket.next_in_s(9) == 0
 
 
 class Buckets(RuleBasedStateMachine):

@@ -8,9 +8,9 @@ from typing import Any
 
 from backstay.clock import Clock
 from backstay.errors import BulkheadFull
-from backstay.integration.compartment import Compartment, Waiter
-from backstay.integration.options import Seconds, read_count, read_seconds
-from backstay.integration.pattern import Call, Key, Pattern
+from backstay.integration.stability.compartment import Compartment, Waiter
+from backstay.integration.stability.options import Seconds, read_count, read_seconds
+from backstay.integration.stability.pattern import JSON, Call, Key, Pattern
 
 __all__ = ["Bulkhead"]
 
@@ -45,6 +45,21 @@ class Bulkhead(Pattern[Compartment]):
         self._max_wait_s = (
             None if max_wait is None else read_seconds(max_wait, "Bulkhead(max_wait=)")
         )
+
+    def _options(self) -> dict[str, JSON]:
+        return {
+            "max_calls": self._places,
+            "max_queue": self._queue,
+            "max_wait_s": self._max_wait_s,
+        }
+
+    def _describe(self, state: Compartment, now: float) -> dict[str, JSON]:
+        return {
+            "running": state.running,
+            "waiting": state.waiting,
+            "max_calls": self._places,
+            "max_queue": self._queue,
+        }
 
     def _new_state(self) -> Compartment:
         return Compartment(self._places, self._queue)

@@ -19,7 +19,7 @@ from enum import StrEnum
 from threading import Lock
 from typing import Final
 
-__all__ = ["Circuit", "CircuitRules", "CircuitState", "Outcome", "Permit"]
+__all__ = ["Circuit", "CircuitRules", "CircuitState", "Outcome", "Permit", "Standing"]
 
 _SLOTS: Final = 10
 """The window moves on in tenths of itself."""
@@ -59,6 +59,23 @@ class CircuitRules:
     minimum_calls: int
     window_s: float
     reset_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a circuit stands.
+
+    Attributes:
+        state: open, closed or in between.
+        calls: that ended in the window, with success or failure.
+        failures: those of them.
+        opens_in_s: seconds until a call may try, 0 if one may or if it is closed.
+    """
+
+    state: CircuitState
+    calls: int
+    failures: int
+    opens_in_s: float
 
 
 class Permit:
@@ -175,6 +192,42 @@ class Circuit:
                 if outcome is Outcome.FAILURE and self._is_too_much():
                     return self._turn(now)
             return None
+
+    def open_until(self, at: float) -> bool:
+        """It is open until then, for somebody else has found out. Whether it was closed before.
+
+        A probe that is under way says nothing any more.
+        """
+        with self._lock:
+            was_closed = self._opened_until is None
+            self._probe = None
+            self._turn(None)
+            self._opened_until = at
+            return was_closed
+
+    def close(self) -> bool:
+        """It is closed, for somebody else has found out. Whether it was open before.
+
+        What its window holds is forgotten in any case.
+        """
+        with self._lock:
+            was_open = self._opened_until is not None
+            self._probe = None
+            self._turn(None)
+            return was_open
+
+    def standing(self, now: float) -> Standing:
+        """How it stands, with numbers."""
+        state = self.state(now)
+        with self._lock:
+            self._window.move_to(now)
+            until = self._opened_until
+            return Standing(
+                state,
+                self._window.calls,
+                self._window.failures,
+                0.0 if until is None else max(0.0, until - now),
+            )
 
     def is_idle(self, now: float) -> bool:
         """Whether it stands as a new one does: closed, nothing in its window."""

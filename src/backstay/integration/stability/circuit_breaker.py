@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from backstay.calls import name_of
 from backstay.clock import Clock
 from backstay.errors import CircuitBreakerError
-from backstay.integration.circuit import Circuit, CircuitRules, CircuitState, Outcome, Permit
-from backstay.integration.deadline import current_deadline
-from backstay.integration.failures import FailureOn, Failures
-from backstay.integration.options import Seconds, read_count, read_fraction, read_seconds
-from backstay.integration.pattern import Call, Key, Pattern
+from backstay.integration.stability.circuit import (
+    Circuit,
+    CircuitRules,
+    CircuitState,
+    Outcome,
+    Permit,
+)
+from backstay.integration.stability.deadline import current_deadline
+from backstay.integration.stability.failures import FailureOn, Failures
+from backstay.integration.stability.options import Seconds, read_count, read_fraction, read_seconds
+from backstay.integration.stability.pattern import JSON, Call, Key, Pattern
+from backstay.integration.stability.shared.common_circuit import CommonCircuit
+from backstay.integration.stability.shared.shared_states import SharedStates
+from backstay.integration.stability.shared.sharing import read_sharing
 
 __all__ = ["CircuitBreaker"]
 
@@ -38,6 +48,10 @@ class CircuitBreaker(Pattern[Circuit]):
         failure_on: what is a failure: types of errors, HTTP statuses, functions that get results.
             ``None`` means every ``Exception``, see ``Failures``.
         key: see ``Pattern``; what has a circuit of its own, such as the host.
+        shared: whether processes have their circuits in common: ``True`` by what the app shares,
+            ``SharedStates`` by those. It opens for all and closes for all, and of all only one
+            call tries. Async functions alone. While the store is out of reach, and for ``None``,
+            each process is on its own.
         clock: see ``Pattern``.
 
     Raises:
@@ -55,6 +69,7 @@ class CircuitBreaker(Pattern[Circuit]):
         minimum_calls: int | None = None,
         failure_on: FailureOn | None = None,
         key: Key | None = None,
+        shared: bool | SharedStates | None = None,
         clock: Clock | None = None,
     ) -> None:
         super().__init__(key=key, clock=clock)
@@ -68,12 +83,47 @@ class CircuitBreaker(Pattern[Circuit]):
             window_s=read_seconds(window, "CircuitBreaker(window=)"),
             reset_s=read_seconds(reset_timeout, "CircuitBreaker(reset_timeout=)"),
         )
+        if isinstance(failure_on, Iterable):
+            failure_on = tuple(failure_on)
         self._failures = Failures(failure_on)
+        self._failure_on = failure_on
+        self._sharing = read_sharing(shared, "CircuitBreaker")
 
     def _new_state(self) -> Circuit:
-        return Circuit(self._rules)
+        return Circuit(self._rules) if self._sharing is None else CommonCircuit(self._rules)
+
+    def _check(self, func: Callable[..., Any]) -> None:
+        if self._sharing is not None:
+            self._sharing.check(func)
+
+    def _options(self) -> dict[str, JSON]:
+        rules = self._rules
+        return {
+            "fail_threshold": rules.fail_threshold,
+            "reset_timeout_s": rules.reset_s,
+            "window_s": rules.window_s,
+            "fail_rate": rules.fail_rate,
+            "minimum_calls": rules.minimum_calls,
+            "failure_on": _named(self._failure_on),
+            "shared": self._sharing is not None,
+        }
+
+    def _describe(self, state: Circuit, now: float) -> dict[str, JSON]:
+        found = state.standing(now)
+        described: dict[str, JSON] = {
+            "state": found.state.value,
+            "failures": found.failures,
+            "calls": found.calls,
+            "opens_in_s": round(found.opens_in_s, 3),
+        }
+        if isinstance(state, CommonCircuit):
+            described["shared"] = state.states is not None
+            described["alone"] = state.states is None or state.states.is_alone
+        return described
 
     async def _run_async(self, call: Call[Circuit]) -> Any:
+        if self._sharing is not None and (circuit := self._joined(call)) is not None:
+            return await self._run_in_common(call, circuit)
         settle, forget = self._admit(call)
         try:
             result = await call.make()
@@ -85,6 +135,53 @@ class CircuitBreaker(Pattern[Circuit]):
             forget()
             settle(Outcome.NOTHING)  # cancelled, unless something else was said before
         return result
+
+    async def _run_in_common(self, call: Call[Circuit], circuit: CommonCircuit) -> Any:
+        now = call.clock.monotonic()
+        circuit.keep_hearing(now)
+        found = circuit.admit(now)
+        if isinstance(found, Permit) and found.is_probe:
+            found = await circuit.ask_to_probe(found)
+        if not isinstance(found, Permit):
+            raise self._refusal(call, found)
+        permit = found
+
+        def settle(outcome: Outcome) -> None:
+            if not permit.settled:
+                self._say(call, circuit.settle_in_common(permit, outcome))
+
+        forget = self._listen(settle)
+        try:
+            try:
+                result = await call.make()
+                settle(self._of_result(result))
+            except Exception as error:
+                settle(self._of_error(error))
+                raise
+            finally:
+                forget()
+                settle(Outcome.NOTHING)
+        except Exception:
+            if permit.is_probe:
+                await circuit.told()
+            raise
+        if permit.is_probe:  # and what comes next finds the circuit as this has left it
+            await circuit.told()
+        return result
+
+    def _joined(self, call: Call[Circuit]) -> CommonCircuit | None:
+        """The circuit, in common with others; ``None`` if there are none just now."""
+        circuit, sharing = call.state, self._sharing
+        assert isinstance(circuit, CommonCircuit)
+        assert sharing is not None
+        states = sharing.states(call.outgoing)
+        if states is None:
+            return None
+        if circuit.states is not states:
+            key = None if self._key is None else self._key(*call.args, **call.kwargs)
+            name = sharing.name(call.func, call.outgoing, key, has_key=self._key is not None)
+            circuit.join(states, name, label=call.name, clock=call.clock)
+        return circuit
 
     def _run(self, call: Call[Circuit]) -> Any:
         settle, forget = self._admit(call)
@@ -110,15 +207,19 @@ class CircuitBreaker(Pattern[Circuit]):
             if not admitted.settled:
                 self._say(call, call.state.settle(admitted, outcome, call.clock.monotonic()))
 
+        return settle, self._listen(settle)
+
+    def _listen(self, settle: Callable[[Outcome], None]) -> Callable[[], None]:
+        """Have it counted as a failure if somebody's patience ends; how to listen no more."""
         deadline = current_deadline.get()
         if deadline is None:
-            return settle, _nothing
+            return _nothing
 
         def time_is_up() -> None:
             settle(Outcome.FAILURE)
 
         deadline.listen(time_is_up)
-        return settle, lambda: deadline.forget(time_is_up)
+        return lambda: deadline.forget(time_is_up)
 
     def _of_result(self, result: object) -> Outcome:
         return Outcome.FAILURE if self._failures.has_result(result) else Outcome.SUCCESS
@@ -144,3 +245,11 @@ class CircuitBreaker(Pattern[Circuit]):
 
 def _nothing() -> None:
     """There is no deadline to be forgotten by."""
+
+
+def _named(failure_on: FailureOn | None) -> JSON:
+    """What counts as a failure, by name."""
+    if failure_on is None:
+        return None
+    several = failure_on if isinstance(failure_on, Iterable) else (failure_on,)
+    return [each if isinstance(each, int) else name_of(each) for each in several]

@@ -9,9 +9,9 @@ from typing import Any
 
 from backstay.clock import Clock
 from backstay.errors import StabilityTimeoutError
-from backstay.integration.deadline import Deadline, current_deadline
-from backstay.integration.options import Seconds, read_seconds
-from backstay.integration.pattern import Call, Pattern, Stateless
+from backstay.integration.stability.deadline import Deadline, current_deadline
+from backstay.integration.stability.options import Seconds, read_seconds
+from backstay.integration.stability.pattern import JSON, Call, Pattern, Stateless
 
 __all__ = ["Timeout"]
 
@@ -35,6 +35,11 @@ class Timeout(Pattern[Stateless]):
     def __init__(self, seconds: Seconds = 10, *, clock: Clock | None = None) -> None:
         super().__init__(clock=clock)
         self._seconds = read_seconds(seconds, "Timeout(seconds=)")
+
+    def _options(self) -> dict[str, JSON]:
+        return {"seconds": self._seconds}
+
+    _only_state = Stateless()
 
     def _new_state(self) -> Stateless:
         return Stateless()

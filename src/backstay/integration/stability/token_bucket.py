@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["Place", "TokenBucket"]
 
@@ -12,8 +11,7 @@ _NOTHING_S: Final = 1e-9
 """Sums of fractions are off in their last digits; a nanosecond is nobody's burst."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A call's place in the order of calls.
 
     Attributes:
@@ -68,6 +66,13 @@ class TokenBucket:
         with self._lock:
             if self._full_at == place.mark:
                 self._full_at -= self._each_s
+
+    def next_in_s(self, now: float) -> float:
+        """Seconds until one more call may be made without waiting, 0 if one may."""
+        with self._lock:
+            if self._full_at is None:
+                return 0.0
+            return max(0.0, self._full_at - self._slack_s - now)
 
     def is_idle(self, now: float) -> bool:
         with self._lock:

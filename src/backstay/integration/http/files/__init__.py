@@ -1,0 +1,3 @@
+"""Answers that become files, whole or not at all."""
+
+__all__: list[str] = []
