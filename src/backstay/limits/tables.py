@@ -68,14 +68,13 @@ class Tables:
         Raises:
             BadLimit: what stands there is not ours, or of another version.
         """
-        if self._are_there(connection):
-            return
         if connection.dialect.name == "postgresql":
+            # Before anything is looked at: those that another process makes are seen one by one.
             schema = connection.scalar(text("SELECT current_schema()"))
             key = zlib.crc32(f"{_MADE_BY} {schema} {self.counts}".encode()) - 2**31
             connection.execute(text("SELECT pg_advisory_xact_lock(7237, :key)"), {"key": key})
-            if self._are_there(connection):
-                return
+        if self._are_there(connection):
+            return
         for statement in (_COUNTS[connection.dialect.name], *_REST):
             connection.execute(text(statement.format(table=self.counts, meta=self.meta)))
         connection.execute(

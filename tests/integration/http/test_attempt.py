@@ -192,3 +192,26 @@ async def test_observers_see_calls_with_their_status_and_the_id_of_the_work() ->
     assert seen.correlation_id == "mine-1"
     assert seen.facts["method"] == "GET"
     assert seen.facts["path"] == "/rates/{of}"
+
+
+@async_test
+async def test_the_trace_goes_along_unless_that_is_not_wanted() -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    app = FastAPI()
+    install(app, env_file=None)
+    watched(app, parent)
+    async with Upstream(json_answer(1.5)) as upstream:
+        traced, silent = Bank(upstream.url), Bank(upstream.url, trace=False)
+        add_integrations(app, [traced, silent])
+
+        @app.get("/")
+        async def index() -> None:
+            await traced.rate("eur")
+            await silent.rate("eur")
+
+        async with running(app) as client:
+            await client.get("/")
+        [first, second] = upstream.requests
+    assert first.header("traceparent") == parent
+    assert second.header("traceparent") is None
+    assert second.header("x-request-id") is None
