@@ -7,19 +7,23 @@ reaches: its own ports, its neighbours, the cloud's metadata service. Knows no H
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 __all__ = [
     "Address",
+    "DEFAULT_PORTS",
     "HostUnfit",
     "Lookup",
+    "Origin",
     "Unfitness",
     "find_addresses",
     "is_loopback",
     "look_up",
+    "origin_of",
     "same_origin",
     "why_refused",
 ]
@@ -31,7 +35,11 @@ Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 
 Unfitness = Literal["malformed", "number", "unknown", "refused"]
 
-_DEFAULT_PORTS = {"https": 443, "http": 80}
+Origin = tuple[str, str, int | None]
+"""Scheme, host in small letters, and port; the port of other schemes may be ``None``."""
+
+DEFAULT_PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
+"""What stands for no port."""
 
 # What the registries of IANA reserve and Python's ``is_global`` calls global, in some version.
 _RESERVED_4 = tuple(
@@ -191,13 +199,18 @@ def is_loopback(url: str) -> bool:
 
 def same_origin(one: str, other: str) -> bool:
     """Whether two URLs have the same scheme, host and port (RFC 6454 §4)."""
-    return _origin(one) == _origin(other)
+    return origin_of(one) == origin_of(other)
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
+def origin_of(url: str) -> Origin:
+    """Where a URL leads (RFC 6454 §4).
+
+    Raises:
+        ValueError: it is no URL.
+    """
     parts = urlsplit(url)
     return (
         parts.scheme,
         (parts.hostname or "").lower(),
-        parts.port if parts.port is not None else _DEFAULT_PORTS.get(parts.scheme),
+        parts.port if parts.port is not None else DEFAULT_PORTS.get(parts.scheme),
     )

@@ -15,7 +15,7 @@ from backstay.errors import BadAnswer, MaxRetriesExceededError, UpstreamError
 from backstay.integration.http.answer_rules import is_response
 from backstay.integration.http.api import ApiHTTP
 from backstay.integration.http.client_errors import is_of_client
-from backstay.integration.http.origin import origin_of_url
+from backstay.integration.http.origin import origin_of_url, request_of
 from backstay.integration.http.statistics import CallStatistics
 from backstay.integration.http.watching import Sending, current_sending
 from backstay.integration.outgoing import OutgoingCall, current_call
@@ -108,7 +108,7 @@ class Attempt:
 
     def _is_ours(self, answer: Any) -> bool:
         """Not of another integration that this one called."""
-        request = getattr(answer, "_request", None)
+        request = request_of(answer)
         return request is None or origin_of_url(request.url) == self._sending.origin
 
     def end(self) -> None:

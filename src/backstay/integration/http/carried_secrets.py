@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from backstay.integration.http.origin import Origin, origin_of_url
+from backstay.integration.http.origin import Origin, origin_of_url, request_of
 
 __all__ = ["CARRIED", "CarriedSecrets", "digest", "secrets_of", "stay_home"]
 
@@ -55,10 +55,7 @@ def stay_home(request: Any) -> None:
 
 def secrets_of(answer: Any) -> frozenset[str]:
     """The secrets of the request that was answered, as texts; none where nobody knows the request."""
-    try:
-        request = answer.request
-    except (AttributeError, RuntimeError):  # httpx: it was never sent
-        request = None
+    request = request_of(answer)
     if request is None:
         return frozenset()
     # A key in the query is in what is sent, and "***" in what is shown.

@@ -1,32 +1,23 @@
-"""Where a URL leads: scheme, host and port (RFC 6454 §4). Secrets belong to one origin."""
+"""Where requests lead and answers came from, as clients of httpx's kind know it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
-__all__ = ["Origin", "PORTS", "origin_of", "origin_of_url"]
+from backstay.addresses import DEFAULT_PORTS, Origin, origin_of
 
-Origin = tuple[str, str, int | None]
-"""Scheme, host in small letters, and port; the port of other schemes may be ``None``."""
-
-PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
-"""What stands for no port."""
-
-
-def origin_of(url: str) -> Origin:
-    """Of a text.
-
-    Raises:
-        ValueError: it is no URL.
-    """
-    parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or PORTS.get(parts.scheme)
+__all__ = ["Origin", "origin_of", "origin_of_url", "request_of"]
 
 
 def origin_of_url(url: Any) -> Origin:
-    """Of a URL of httpx's kind."""
+    """The origin of a client's URL."""
     scheme = url.scheme
-    return scheme, url.raw_host.decode("ascii").lower(), url.port or PORTS.get(scheme)
+    return scheme, url.raw_host.decode("ascii").lower(), url.port or DEFAULT_PORTS.get(scheme)
+
+
+def request_of(answer: Any) -> Any:
+    """The request that was answered; ``None`` where nobody knows it."""
+    try:
+        return answer.request
+    except (AttributeError, RuntimeError):  # httpx: it was never sent
+        return None

@@ -17,9 +17,8 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from backstay.addresses import HostUnfit, Lookup, find_addresses, look_up
+from backstay.addresses import DEFAULT_PORTS, HostUnfit, Lookup, find_addresses, look_up
 from backstay.errors import AddressRefused, BadIntegration
-from backstay.integration.http.origin import PORTS
 
 __all__ = ["check_url", "public_transport"]
 
@@ -48,7 +47,7 @@ async def check_url(url: str, *, allow_private: bool = False, lookup: Lookup = l
             raise ValueError
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna").decode("ascii")
-        port = PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
+        port = DEFAULT_PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
         if not host or not 0 < port < 65536:
             raise ValueError
     except (ValueError, TypeError):
@@ -121,7 +120,7 @@ def public_transport(
 
 
 def _require_shape(scheme: str, *, has_user: bool) -> None:
-    if scheme not in PORTS:
+    if scheme not in DEFAULT_PORTS:
         raise AddressRefused(
             f"the address begins with {scheme[:20]!r}, and http and https are called; give one "
             "like https://host/path"

@@ -9,10 +9,10 @@ from urllib.parse import ParseResult, SplitResult, urljoin, urlparse, urlsplit
 
 from pydantic import BaseModel
 
+from backstay.addresses import DEFAULT_PORTS, origin_of
 from backstay.errors import BadAnswer, BadIntegration
 from backstay.integration.http.answer_rules import AnswerRules
 from backstay.integration.http.endpoint import Endpoint
-from backstay.integration.http.origin import PORTS, origin_of
 from backstay.integration.http.paging.page_rules import Page, PageRule
 from backstay.integration.http.url import with_query
 
@@ -156,7 +156,12 @@ def _next_url(
 def _read_origin(text: str) -> SplitResult:
     try:
         parts = urlsplit(text)
-        if parts.scheme in PORTS and parts.hostname and parts.port != 0 and "@" not in parts.netloc:
+        if (
+            parts.scheme in DEFAULT_PORTS
+            and parts.hostname
+            and parts.port != 0
+            and "@" not in parts.netloc
+        ):
             return parts
     except ValueError:
         pass
